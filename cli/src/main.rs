@@ -1,0 +1,2 @@
+//! The `eqo` command.
+fn main() {}
