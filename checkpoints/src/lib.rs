@@ -1,1 +1,20 @@
-//! (being written)
+//! Everything that passes between the stages of EQO, and what it means.
+//!
+//! In the order of the pipeline:
+//!
+//! - [`arch`]: the float architecture (what `train` interprets), with the state-dict key of every tensor.
+//! - [`plan`]: the bit widths and algorithms chosen for an architecture.
+//! - [`graph`]: the **public** integer graph (shapes, bit widths, shifts, rings), known to both parties.
+//! - [`weights`]: the **private** integer weights, the server's alone.
+//!
+//! No Burn, no tokio, no cryptography: a party's machine builds this crate and `protocol` only.
+
+pub mod arch;
+pub mod arith;
+pub mod error;
+pub mod graph;
+pub mod plan;
+pub mod weights;
+pub mod winograd;
+
+pub use error::Error;
