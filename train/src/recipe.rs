@@ -1,0 +1,314 @@
+//! The recipe: one TOML file that says what to train and how; see `configs/README.md` for a table of every key.
+//!
+//! Unknown keys are refused with the nearest valid one; `--set section.key=value` overrides any key.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+mod keys;
+
+/// A recipe that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecipeError {
+    /// The file can't be read.
+    #[error("{path}: can't read the recipe: {source}. Recipes live in configs/.")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The text isn't TOML, or a value has the wrong type.
+    #[error("{origin}: {message}")]
+    Parse {
+        /// The file, or the `--set` that caused it.
+        origin: String,
+        /// What the parser says, with line and column.
+        message: String,
+    },
+    /// A key nobody reads: most likely a spelling mistake.
+    #[error("{origin}: unknown key `{key}`: expected one of the recipe's keys, nearest is `{nearest}`. `configs/README.md` lists them all.")]
+    UnknownKey {
+        /// The file or `--set`.
+        origin: String,
+        /// What was written, dotted.
+        key: String,
+        /// The most similar valid key.
+        nearest: String,
+    },
+    /// A value outside its range.
+    #[error("recipe key `{key}`: expected {expected}, found {found}. Change it in the recipe or with --set {key}=…")]
+    Value {
+        /// The dotted key.
+        key: &'static str,
+        /// The rule.
+        expected: &'static str,
+        /// What is there.
+        found: String,
+    },
+}
+
+/// A whole recipe; every field has a default except where noted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recipe {
+    /// Name of the run; outputs go to `runs/<name>` unless `--out` is given.
+    pub name: String,
+    /// Seed of everything random: initial weights, order of images, augmentation, splits.
+    pub seed: u64,
+    /// `flex`, `ndarray` or `wgpu` (the last two when built in).
+    pub device: String,
+    /// The network.
+    pub model: ModelSection,
+    /// Images.
+    pub data: DataSection,
+    /// Float (fine-)tuning; `steps = 0` skips it.
+    pub float: FitSection,
+    /// Winograd-domain quantization-aware fine-tuning; `steps = 0` quantizes after calibration only.
+    pub qat: FitSection,
+    /// Bit widths.
+    pub bits: BitsSection,
+}
+
+/// `[model]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelSection {
+    /// An architecture name, see [`eqo_checkpoints::arch::Arch::NAMES`].
+    pub arch: String,
+    /// Pretrained float weights (`.safetensors`, `.th`, `.pth`); absent means random initial weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
+}
+
+/// Where images come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DataKind {
+    /// `train` and `test` are image folders with one sub-folder a class.
+    Folder,
+    /// `train` is the directory of the CIFAR-10 binaries.
+    Cifar10,
+    /// `train` is the directory of the CIFAR-100 binaries.
+    Cifar100,
+    /// The built-in seeded set; paths are ignored.
+    Synthetic,
+}
+
+/// `[data]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataSection {
+    /// What kind of set.
+    pub kind: DataKind,
+    /// Training images (folder, or directory of the binaries).
+    pub train: PathBuf,
+    /// Test images (folder; unused for the other kinds).
+    pub test: PathBuf,
+    /// Images generated for training (synthetic only).
+    pub train_images: usize,
+    /// Images generated for testing (synthetic only).
+    pub test_images: usize,
+    /// Images of the training set used to choose activation scales and to verify the lowering.
+    pub calibration_images: usize,
+    /// Mean of each channel of x/255.
+    pub mean: [f32; 3],
+    /// Standard deviation of each channel of x/255.
+    pub std: [f32; 3],
+    /// Count and skip images that can't be decoded instead of stopping.
+    pub skip_corrupt: bool,
+}
+
+/// `[float]` and `[qat]`: SGD with Nesterov momentum, linear warm-up, cosine decay to zero.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FitSection {
+    /// Optimizer steps; 0 skips the stage.
+    pub steps: usize,
+    /// Images a step.
+    pub batch_size: usize,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Momentum (Nesterov, no dampening).
+    pub momentum: f64,
+    /// L2 penalty on weights.
+    pub weight_decay: f64,
+    /// Steps of linear warm-up.
+    pub warmup_steps: usize,
+    /// Gradients are scaled down to this norm; 0 disables clipping.
+    pub clip_norm: f64,
+    /// Random crop after zero padding by this many pixels; 0 disables it.
+    pub crop: usize,
+    /// Random horizontal flip.
+    pub flip: bool,
+    /// Weight of the distillation term against the float model (`[qat]` only); 0 disables it.
+    pub distill_weight: f64,
+    /// Softmax temperature of the distillation term.
+    pub distill_temperature: f64,
+    /// Steps between checkpoints; 0 means once an epoch.
+    pub checkpoint_every: usize,
+}
+
+/// `[bits]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BitsSection {
+    /// Bits of a weight, 2 to 8; first and last layer have 8.
+    pub weight: u8,
+    /// Bits of an activation, 2 to 8.
+    pub activation: u8,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            name: "unnamed".to_owned(),
+            seed: 1,
+            device: "flex".to_owned(),
+            model: ModelSection::default(),
+            data: DataSection::default(),
+            float: FitSection::default(),
+            qat: FitSection { distill_weight: 1.0, ..FitSection::default() },
+            bits: BitsSection::default(),
+        }
+    }
+}
+
+impl Default for ModelSection {
+    fn default() -> Self {
+        Self { arch: "cifar-resnet20".to_owned(), weights: None }
+    }
+}
+
+impl Default for DataSection {
+    fn default() -> Self {
+        Self {
+            kind: DataKind::Synthetic,
+            train: "datasets/data/cifar10/train".into(),
+            test: "datasets/data/cifar10/test".into(),
+            train_images: 8000,
+            test_images: 1000,
+            calibration_images: 512,
+            mean: [0.485, 0.456, 0.406],
+            std: [0.229, 0.224, 0.225],
+            skip_corrupt: false,
+        }
+    }
+}
+
+impl Default for FitSection {
+    fn default() -> Self {
+        Self {
+            steps: 600,
+            batch_size: 100,
+            learning_rate: 0.01,
+            momentum: 0.9,
+            weight_decay: 1e-4,
+            warmup_steps: 20,
+            clip_norm: 0.0,
+            crop: 4,
+            flip: true,
+            distill_weight: 0.0,
+            distill_temperature: 4.0,
+            checkpoint_every: 0,
+        }
+    }
+}
+
+impl Default for BitsSection {
+    fn default() -> Self {
+        Self { weight: 4, activation: 6 }
+    }
+}
+
+impl Recipe {
+    /// Reads a recipe and applies `overrides` (`section.key=value`, the value in TOML or a bare string).
+    ///
+    /// # Errors
+    /// [`RecipeError`]: unreadable file, TOML mistake, unknown key, value out of range.
+    pub fn read(path: &Path, overrides: &[String]) -> Result<Self, RecipeError> {
+        let text = std::fs::read_to_string(path).map_err(|source| RecipeError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text, &path.display().to_string(), overrides)
+    }
+
+    /// Like [`Recipe::read`] for text that comes from `origin`.
+    ///
+    /// # Errors
+    /// As [`Recipe::read`].
+    pub fn parse(text: &str, origin: &str, overrides: &[String]) -> Result<Self, RecipeError> {
+        let parse_error =
+            |error: &dyn std::fmt::Display| RecipeError::Parse { origin: origin.to_owned(), message: error.to_string() };
+        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| parse_error(&error))?;
+        keys::refuse_unknown(&table, origin)?;
+        for assignment in overrides {
+            keys::assign(&mut table, assignment)?;
+        }
+        let recipe: Self = table.try_into().map_err(|error: toml::de::Error| parse_error(&error))?;
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    /// The recipe as TOML with every key in force, as it is kept beside the outputs.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).unwrap_or_default()
+    }
+
+    fn check(&self) -> Result<(), RecipeError> {
+        let bits = |key, value: u8| require(key, "2 to 8", value, (2..=8).contains(&value));
+        bits("bits.weight", self.bits.weight)?;
+        bits("bits.activation", self.bits.activation)?;
+        require("name", "letters, digits, '.', '_' or '-'", &self.name, keys::is_plain(&self.name))?;
+        let positive = self.data.std.iter().all(|&std| std > 0.0 && std.is_finite());
+        require("data.std", "three positive numbers", format!("{:?}", self.data.std), positive)?;
+        let in_range = self.data.mean.iter().all(|mean| (0.0..=1.0).contains(mean));
+        require("data.mean", "three numbers from 0 to 1", format!("{:?}", self.data.mean), in_range)?;
+        require("data.calibration_images", "at least 1", self.data.calibration_images, self.data.calibration_images > 0)?;
+        self.float.check(["float.batch_size", "float.learning_rate", "float.momentum", "float.distill_temperature"])?;
+        self.qat.check(["qat.batch_size", "qat.learning_rate", "qat.momentum", "qat.distill_temperature"])
+    }
+}
+
+impl FitSection {
+    fn check(&self, [batch, rate, momentum, temperature]: [&'static str; 4]) -> Result<(), RecipeError> {
+        require(batch, "1 to 65536", self.batch_size, (1..=65_536).contains(&self.batch_size))?;
+        require(rate, "above 0, at most 1", self.learning_rate, self.learning_rate > 0.0 && self.learning_rate <= 1.0)?;
+        require(momentum, "0 to below 1", self.momentum, (0.0..1.0).contains(&self.momentum))?;
+        require(temperature, "above 0", self.distill_temperature, self.distill_temperature > 0.0)
+    }
+}
+
+fn require(key: &'static str, expected: &'static str, found: impl ToString, holds: bool) -> Result<(), RecipeError> {
+    if holds { Ok(()) } else { Err(RecipeError::Value { key, expected, found: found.to_string() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_recipe_is_the_default_and_round_trips() {
+        let recipe = Recipe::parse("", "test", &[]).unwrap();
+        assert_eq!(recipe, Recipe::default());
+        assert_eq!(Recipe::parse(&recipe.to_toml(), "test", &[]).unwrap(), recipe);
+    }
+
+    #[test]
+    fn a_misspelt_key_is_refused_with_the_nearest_one() {
+        let error = Recipe::parse("[qat]\nlearning_rat = 0.1", "r.toml", &[]).unwrap_err().to_string();
+        assert!(error.contains("r.toml") && error.contains("`qat.learning_rat`") && error.contains("`qat.learning_rate`"), "{error}");
+        let error = Recipe::parse("[bitz]\nweight = 4", "r.toml", &[]).unwrap_err().to_string();
+        assert!(error.contains("`bitz`") && error.contains("`bits`"), "{error}");
+    }
+
+    #[test]
+    fn overrides_set_any_key_and_are_checked_like_the_file() {
+        let overrides = ["bits.weight=2", "model.weights=a/b.th", "name=\"x\"", "float.flip=false"].map(String::from);
+        let recipe = Recipe::parse("", "test", &overrides).unwrap();
+        assert_eq!((recipe.bits.weight, recipe.name.as_str(), recipe.float.flip), (2, "x", false));
+        assert_eq!(recipe.model.weights, Some(PathBuf::from("a/b.th")));
+        for wrong in ["bits.weigth=2", "bits.weight=9", "bits.weight=many", "bits", "bits.weight.x=1"] {
+            assert!(Recipe::parse("", "test", &[wrong.to_owned()]).is_err(), "{wrong}");
+        }
+    }
+}
