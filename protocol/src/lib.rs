@@ -1,1 +1,21 @@
-//! (being written)
+//! Private inference between two semi-honest parties for EQO checkpoints.
+//!
+//! | layer | module | what it knows |
+//! |---|---|---|
+//! | bytes | [`transport`] | frames, timeouts, the byte and round meter |
+//! | numbers | [`ring`] | Z_{2^l} and its bit-exact wire form |
+//! | correlations | [`ot`] | base OT, SoftSpoken extension, COT, 1-of-2^n OT, bit triples |
+//!
+//! The protocol side is synchronous: each party runs on a thread that its caller owns, and only [`transport::Channel`]
+//! touches tokio. Every wait has a timeout and every length from the peer is bounded before anything is allocated.
+
+mod error;
+pub mod ot;
+mod party;
+pub mod ring;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod transport;
+
+pub use error::Error;
+pub use party::{PartyRng, Role};

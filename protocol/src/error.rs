@@ -1,0 +1,109 @@
+//! What can go wrong, split by whose fault it is.
+
+use std::io;
+use std::time::Duration;
+
+use crate::transport::Scope;
+
+/// An error of the private protocol. Each message says where, what was expected, what was found and what to do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The caller asked for something that can't be done.
+    #[error("{what}: expected {expected}, found {found}; {next}")]
+    Config {
+        /// The setting or argument.
+        what: &'static str,
+        /// What would have been accepted.
+        expected: String,
+        /// What was given.
+        found: String,
+        /// What to do about it.
+        next: &'static str,
+    },
+    /// The operating system refused.
+    #[error("{action}: {source}; {next}")]
+    Io {
+        /// What was being done, with its address.
+        action: String,
+        /// The system's answer.
+        source: io::Error,
+        /// What to do about it.
+        next: &'static str,
+    },
+    /// The peer is there but did nothing for too long.
+    #[error(
+        "{scope}: expected the peer to {event} within {} s, found nothing; check that it still runs and that the link is \
+         up, or raise the timeout", .after.as_secs_f64()
+    )]
+    Timeout {
+        /// The part of the protocol that waited.
+        scope: Scope,
+        /// What was awaited of the peer.
+        event: &'static str,
+        /// How long it was awaited.
+        after: Duration,
+    },
+    /// The peer's message has the wrong length.
+    #[error(
+        "{scope}: expected {expected} bytes from the peer, found {found}; run the same version of this program and the \
+         same graph on both sides"
+    )]
+    PeerLength {
+        /// The part of the protocol that received it.
+        scope: Scope,
+        /// The length that both parties can compute.
+        expected: u64,
+        /// The length that arrived or was announced.
+        found: u64,
+    },
+    /// The peer's message has the right length and an impossible content.
+    #[error(
+        "{scope}: expected {expected} as {what} from the peer, found {found}; the peer is faulty or speaks another \
+         protocol, check its address and version"
+    )]
+    PeerData {
+        /// The part of the protocol that received it.
+        scope: Scope,
+        /// Which value of the message.
+        what: &'static str,
+        /// What a correct peer sends.
+        expected: &'static str,
+        /// What came.
+        found: String,
+    },
+    /// Both parties are correct but not made for each other.
+    #[error("handshake: expected {what} {ours} as on this side, found {theirs} at the peer; {next}")]
+    PeerIncompatible {
+        /// The parameter that differs.
+        what: &'static str,
+        /// This party's value.
+        ours: String,
+        /// The peer's value.
+        theirs: String,
+        /// What to do about it.
+        next: &'static str,
+    },
+    /// The connection ended before the protocol did.
+    #[error(
+        "{scope}: expected the peer to stay connected, found {found}; see the peer's own error and run again"
+    )]
+    PeerClosed {
+        /// The part of the protocol that was cut off.
+        scope: Scope,
+        /// How the connection ended.
+        found: String,
+    },
+    /// Fewer correlations were prepared than are being used.
+    #[error(
+        "{what}: expected at least {needed} in stock, found {available}; prepare more before the online phase"
+    )]
+    Exhausted {
+        /// Which stock ran out.
+        what: &'static str,
+        /// How many the call uses.
+        needed: usize,
+        /// How many were left.
+        available: usize,
+    },
+}

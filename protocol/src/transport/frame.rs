@@ -1,0 +1,94 @@
+//! Frames on a byte stream: `u32` payload length, `u32` causal depth (both little-endian), payload.
+
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter};
+use tokio::sync::mpsc::{Receiver, Sender};
+
+/// The largest payload of one frame, in bytes. Longer payloads travel in several frames.
+pub const MAX_FRAME: usize = 1 << 20;
+
+/// The bytes in front of every payload.
+pub const FRAME_HEADER: usize = 8;
+
+/// How many frames carry `payload` bytes: none for none.
+pub const fn frame_count(payload: u64) -> u64 {
+    payload.div_ceil(MAX_FRAME as u64)
+}
+
+/// How many bytes cross the wire for one message of `payload` bytes: the payload and 8 bytes a frame.
+pub const fn wire_bytes(payload: u64) -> u64 {
+    payload + FRAME_HEADER as u64 * frame_count(payload)
+}
+
+/// Small writes and reads are gathered in buffers of this size; frames beyond it bypass them.
+const STREAM_BUFFER: usize = 64 << 10;
+
+pub(super) struct Frame {
+    pub(super) depth: u32,
+    pub(super) payload: Vec<u8>,
+}
+
+/// Why no more frames will come.
+pub(super) enum End {
+    Closed { within_frame: bool },
+    Oversized(u32),
+    Failed(io::Error),
+}
+
+/// Reads frames into `queue` until the stream or the queue ends.
+pub(super) async fn read_frames<S: AsyncRead + Unpin>(stream: S, queue: Sender<Result<Frame, End>>) {
+    let mut stream = BufReader::with_capacity(STREAM_BUFFER, stream);
+    loop {
+        let frame = read_frame(&mut stream).await;
+        let ended = frame.is_err();
+        if queue.send(frame).await.is_err() || ended {
+            return;
+        }
+    }
+}
+
+async fn read_frame<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Frame, End> {
+    let mut header = [0; FRAME_HEADER];
+    let mut have = 0;
+    while have < FRAME_HEADER {
+        match stream.read(&mut header[have..]).await.map_err(End::Failed)? {
+            0 => return Err(End::Closed { within_frame: have > 0 }),
+            more => have += more,
+        }
+    }
+    let [l0, l1, l2, l3, d0, d1, d2, d3] = header;
+    let length = u32::from_le_bytes([l0, l1, l2, l3]);
+    if length as usize > MAX_FRAME {
+        return Err(End::Oversized(length));
+    }
+    let mut payload = vec![0; length as usize];
+    stream.read_exact(&mut payload).await.map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => End::Closed { within_frame: true },
+        _ => End::Failed(error),
+    })?;
+    Ok(Frame { depth: u32::from_le_bytes([d0, d1, d2, d3]), payload })
+}
+
+/// Writes the frames of `queue`, flushes whenever it runs empty, and shuts the stream down once it is closed.
+pub(super) async fn write_frames<S: AsyncWrite + Unpin>(
+    stream: S,
+    mut queue: Receiver<Frame>,
+) -> io::Result<()> {
+    let mut stream = BufWriter::with_capacity(STREAM_BUFFER, stream);
+    while let Some(frame) = queue.recv().await {
+        write_frame(&mut stream, &frame).await?;
+        while let Ok(frame) = queue.try_recv() {
+            write_frame(&mut stream, &frame).await?;
+        }
+        stream.flush().await?;
+    }
+    stream.shutdown().await
+}
+
+async fn write_frame<S: AsyncWrite + Unpin>(stream: &mut S, frame: &Frame) -> io::Result<()> {
+    // `Channel` splits payloads at MAX_FRAME, so the length fits.
+    stream.write_all(&(frame.payload.len() as u32).to_le_bytes()).await?;
+    stream.write_all(&frame.depth.to_le_bytes()).await?;
+    stream.write_all(&frame.payload).await
+}

@@ -1,0 +1,17 @@
+//! One framed, metered, bounded connection to the other party.
+//!
+//! Protocol code is synchronous and runs on a thread its caller owns. [`Channel`] hands frames to a writer task and takes
+//! them from a reader task through bounded queues, so no protocol code ever runs on a tokio worker and every wait has a
+//! timeout.
+
+mod channel;
+mod frame;
+mod memory;
+mod meter;
+mod tcp;
+
+pub use channel::{Channel, QUEUE_FRAMES, TransportConfig};
+pub use frame::{FRAME_HEADER, MAX_FRAME, frame_count, wire_bytes};
+pub use memory::memory_pair;
+pub use meter::{Meter, Scope, Traffic};
+pub use tcp::{Listener, connect};
