@@ -45,6 +45,17 @@ pub enum Error {
         /// What to do about it.
         next: &'static str,
     },
+    /// An image that isn't of the graph's shape.
+    #[error(
+        "image: expected {} bytes for [channels, height, width] = {expected:?}, found {found}. Resize the image to the graph's input.",
+        .expected.iter().product::<usize>()
+    )]
+    Image {
+        /// Channels, height and width.
+        expected: [usize; 3],
+        /// Bytes given.
+        found: usize,
+    },
     /// No architecture has this name.
     #[error("architecture {found}: expected one of {expected}. Pass one of these with --arch.")]
     UnknownArch {

@@ -6,14 +6,20 @@
 //! - [`plan`]: the bit widths and algorithms chosen for an architecture.
 //! - [`graph`]: the **public** integer graph (shapes, bit widths, shifts, rings), known to both parties.
 //! - [`weights`]: the **private** integer weights, the server's alone.
+//! - [`range`]: the proof that every accumulator fits its ring.
+//! - [`engine`]: plain integer inference, the meaning of a graph with its weights; [`layout`] is what it shares with
+//!   the private protocol.
 //!
 //! No Burn, no tokio, no cryptography: a party's machine builds this crate and `protocol` only.
 
 pub mod arch;
 pub mod arith;
+pub mod engine;
 pub mod error;
 pub mod graph;
+pub mod layout;
 pub mod plan;
+pub mod range;
 pub mod weights;
 pub mod winograd;
 

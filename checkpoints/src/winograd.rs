@@ -83,19 +83,33 @@ impl Transform {
         kronecker_square(&self.g)
     }
 
-    /// The effective kernel `K[p·m + q][i·t + j] = Σ_tap (Aᵀ⊗Aᵀ)[pq][tap]·U[tap]·(Bᵀ⊗Bᵀ)[tap][ij]`: the tile's outputs
-    /// as plain dot products with its inputs, for integer tap weights `u` (shifts applied).
-    pub fn effective_kernel(&self, u: &[i64]) -> Vec<Vec<i64>> {
+    /// The terms of the effective kernel `K[p·m + q][i·t + j] = Σ_tap (Aᵀ⊗Aᵀ)[pq][tap]·U[tap]·(Bᵀ⊗Bᵀ)[tap][ij]`, which
+    /// makes the tile's outputs plain dot products with its inputs. Zero coefficients are left out.
+    pub fn effective_terms(&self) -> Vec<EffectiveTerm> {
         let input = self.input_coefficients();
-        let mix = |output: &Vec<i64>, position: usize| {
-            (0..u.len()).map(|tap| output[tap] * u[tap] * input[tap][position]).sum()
-        };
-        let positions = self.tile * self.tile;
-        self.output_coefficients()
-            .iter()
-            .map(|row| (0..positions).map(|position| mix(row, position)).collect())
-            .collect()
+        let mut terms = Vec::new();
+        for (output, row) in self.output_coefficients().iter().enumerate() {
+            for (tap, &a) in row.iter().enumerate().filter(|(_, a)| **a != 0) {
+                for (position, &b) in input[tap].iter().enumerate().filter(|(_, b)| **b != 0) {
+                    terms.push(EffectiveTerm { output, tap, position, coefficient: a * b });
+                }
+            }
+        }
+        terms
     }
+}
+
+/// `K[output][position] += coefficient · U[tap]`, see [`Transform::effective_terms`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EffectiveTerm {
+    /// `p·m + q`.
+    pub output: usize,
+    /// `a·t + b`.
+    pub tap: usize,
+    /// `i·t + j`.
+    pub position: usize,
+    /// The product of the two transforms' coefficients.
+    pub coefficient: i64,
 }
 
 fn kronecker_square<T: Copy + std::ops::Mul<Output = T>>(matrix: &[Vec<T>]) -> Vec<Vec<T>> {
@@ -122,7 +136,10 @@ mod tests {
             .iter()
             .map(|row| row.iter().zip(&kernel).map(|(&g, &w)| (4.0 * g) as i64 * w).sum())
             .collect();
-        let effective = transform.effective_kernel(&u);
+        let mut effective = vec![vec![0; 16]; 4];
+        for term in transform.effective_terms() {
+            effective[term.output][term.position] += term.coefficient * u[term.tap];
+        }
         for (output, row) in effective.iter().enumerate() {
             let (p, q) = (output / 2, output % 2);
             for (position, &value) in row.iter().enumerate() {
