@@ -14,6 +14,7 @@
 
 pub mod arch;
 pub mod arith;
+pub mod cost;
 pub mod engine;
 pub mod error;
 pub mod graph;

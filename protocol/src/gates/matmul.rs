@@ -1,0 +1,135 @@
+//! `[M] <- Matmul(W, [V])`: the products of a convolution, weights known to the server, inputs shared.
+//!
+//! `M[t][o] = Σ_i W[t][o][i] · V[t][i]` for every tap t (Winograd), or summed over all positions (direct). The server
+//! multiplies its own share locally. For the client's share each **bit** of each weight code is the choice of one COT
+//! whose correlation is the client's whole row `V[t][i]`: bit i with exponent k_i contributes
+//! `bit · 2^(k_i) · row`, negatively for the top bit, so a ring of `l_o − k_t − k_i` bits is enough when tap t is shifted
+//! left by k_t afterwards (CrypTFlow2's COT matmul with the roles of EQO, arXiv 2404.09404, §4).
+//!
+//! *Privacy*: the client sees the server's code bits masked by random bits; the server sees corrections under unknown
+//! pads. *Range*: any; all arithmetic is modulo `2^(l_o − k_t)` per output channel and tap.
+//! *Cost*: n = positions·out·in·bits OTs sent by the client, `ceil(n / 8)` bytes to the server's peer, then
+//! `ceil(Σ (l_o − k_t − k_i)·lanes / 8)` bytes back; 2 rounds.
+
+use eqo_checkpoints::arith::{code_bit, code_value};
+use eqo_checkpoints::graph::Conv;
+use eqo_checkpoints::winograd::Algorithm;
+
+use super::Party;
+use crate::Error;
+use crate::ot::{Correlation, CotShape};
+
+/// The public shape of one convolution's products.
+#[derive(Clone, Copy)]
+pub struct Products<'c> {
+    /// The convolution.
+    pub conv: &'c Conv,
+    /// Columns times batch: how many elements a row has.
+    pub lanes: usize,
+}
+
+/// What one OT is about.
+struct WeightBit {
+    position: usize,
+    out: usize,
+    input: usize,
+    bit: usize,
+}
+
+impl Products<'_> {
+    /// The server's part: `codes` is `[positions][out][in]`, `rows` its share `[positions][in][lanes]`. Returns its share
+    /// `[taps][out][lanes]`, tap shifts not applied.
+    ///
+    /// # Errors
+    /// Those of the channel and of an empty stock of OTs.
+    pub fn server(&self, party: &mut Party, codes: &[i8], rows: &[u64]) -> Result<Vec<u64>, Error> {
+        let bits = self.conv.weight_bits();
+        let choices: Vec<bool> =
+            codes.iter().flat_map(|&code| (0..bits).map(move |bit| code_bit(code, bit))).collect();
+        let mut products = self.local(codes, rows);
+        let shape = |ot: usize| CotShape { lanes: self.lanes, bits: self.payload_bits(&self.weight_bit(ot)) };
+        let accumulate = |ot: usize, share: &[u64]| self.accumulate(&mut products, &self.weight_bit(ot), share);
+        party.ots.cot_recv(party.channel, &choices, shape, accumulate)?;
+        Ok(products)
+    }
+
+    /// The client's part, which needs no weights: `rows` and the result as in [`Products::server`].
+    ///
+    /// # Errors
+    /// Those of the channel and of an empty stock of OTs.
+    pub fn client(&self, party: &mut Party, rows: &[u64]) -> Result<Vec<u64>, Error> {
+        let mut products = vec![0; self.taps() * self.conv.out_channels * self.lanes];
+        let correlation = |ot: usize| {
+            let at = self.weight_bit(ot);
+            Correlation { values: self.row(rows, at.position, at.input), bits: self.payload_bits(&at) }
+        };
+        let accumulate = |ot: usize, share: &[u64]| self.accumulate(&mut products, &self.weight_bit(ot), share);
+        party.ots.cot_send(party.channel, self.ots(), correlation, accumulate)?;
+        Ok(products)
+    }
+
+    /// Products of the server's codes with its own share.
+    fn local(&self, codes: &[i8], rows: &[u64]) -> Vec<u64> {
+        let Conv { in_channels, out_channels, .. } = *self.conv;
+        let mut products = vec![0; self.taps() * out_channels * self.lanes];
+        for (index, &code) in codes.iter().enumerate() {
+            let (position, out, input) =
+                (index / in_channels / out_channels, index / in_channels % out_channels, index % in_channels);
+            let value = code_value(code, self.conv.exponents(position)) as u64;
+            let row = self.row(rows, position, input);
+            for (sum, &element) in self.target(&mut products, position, out).iter_mut().zip(row) {
+                *sum = sum.wrapping_add(value.wrapping_mul(element));
+            }
+        }
+        products
+    }
+
+    /// Adds what one OT delivered.
+    fn accumulate(&self, products: &mut [u64], at: &WeightBit, share: &[u64]) {
+        let exponents = self.conv.exponents(at.position);
+        let exponent = exponents[at.bit];
+        let sums = self.target(products, at.position, at.out).iter_mut().zip(share);
+        if at.bit + 1 == exponents.len() {
+            sums.for_each(|(sum, &share)| *sum = sum.wrapping_sub(share << exponent));
+        } else {
+            sums.for_each(|(sum, &share)| *sum = sum.wrapping_add(share << exponent));
+        }
+    }
+
+    fn ots(&self) -> usize {
+        let Conv { in_channels, out_channels, .. } = *self.conv;
+        self.conv.positions() * out_channels * in_channels * self.conv.weight_bits()
+    }
+
+    fn taps(&self) -> usize {
+        self.conv.algorithm.taps()
+    }
+
+    /// OTs are ordered as `[positions][out][in][bits]`.
+    fn weight_bit(&self, ot: usize) -> WeightBit {
+        let Conv { in_channels, out_channels, .. } = *self.conv;
+        let bits = self.conv.weight_bits();
+        let weight = ot / bits;
+        let row = weight / in_channels;
+        WeightBit {
+            position: row / out_channels,
+            out: row % out_channels,
+            input: weight % in_channels,
+            bit: ot % bits,
+        }
+    }
+
+    fn payload_bits(&self, at: &WeightBit) -> u32 {
+        let spent = self.conv.tap_shift(at.position, at.out) + self.conv.exponents(at.position)[at.bit];
+        u32::from(self.conv.ring_bits[at.out] - spent)
+    }
+
+    fn row<'r>(&self, rows: &'r [u64], position: usize, input: usize) -> &'r [u64] {
+        &rows[(position * self.conv.in_channels + input) * self.lanes..][..self.lanes]
+    }
+
+    fn target<'r>(&self, products: &'r mut [u64], position: usize, out: usize) -> &'r mut [u64] {
+        let tap = if self.conv.algorithm == Algorithm::Direct { 0 } else { position };
+        &mut products[(tap * self.conv.out_channels + out) * self.lanes..][..self.lanes]
+    }
+}

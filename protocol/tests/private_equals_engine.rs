@@ -1,0 +1,110 @@
+//! Whole networks: private logits are the engine's, and every byte, frame and round is the predicted one.
+
+use std::thread;
+use std::time::Duration;
+
+use eqo_checkpoints::Checkpoint;
+use eqo_checkpoints::cost::{Forecast, OtKind, Profile, Scope};
+use eqo_checkpoints::engine::Engine;
+use eqo_checkpoints::testing::{Spec, random_checkpoint, random_image};
+use eqo_protocol::Error;
+use eqo_protocol::report::Report;
+use eqo_protocol::session::client::{ClientConfig, connect};
+use eqo_protocol::session::server::{ServerConfig, serve_connection};
+use eqo_protocol::transport::{TransportConfig, memory_pair};
+
+struct Session {
+    logits: Vec<Vec<Vec<i64>>>,
+    client: Report,
+    server: Report,
+}
+
+/// Runs one session with an inference for each batch of images.
+fn run(checkpoint: &Checkpoint, kind: OtKind, batches: &[Vec<Vec<u8>>]) -> Session {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let config = TransportConfig { timeout: Duration::from_secs(20) };
+    let (server, client) = memory_pair(1 << 20, runtime.handle(), config);
+    thread::scope(|scope| {
+        let server = scope.spawn(|| serve_connection(server, checkpoint, &ServerConfig::default()));
+        let run_client = || -> Result<_, Error> {
+            let mut client = connect(client, &ClientConfig { ot: kind, expected_graph: None })?;
+            assert_eq!(client.graph(), checkpoint.graph());
+            let mut logits = Vec::new();
+            for batch in batches {
+                logits.push(client.infer(batch)?);
+            }
+            Ok((logits, client.close()?))
+        };
+        let client = run_client();
+        let server = server.join().unwrap();
+        match (client, server) {
+            (Ok((logits, client)), Ok(server)) => Session { logits, client, server },
+            (client, server) => panic!("client: {:?}; server: {:?}", client.err(), server.err()),
+        }
+    })
+}
+
+fn images(checkpoint: &Checkpoint, count: usize) -> Vec<Vec<u8>> {
+    (0..count as u64).map(|seed| random_image(seed, checkpoint)).collect()
+}
+
+fn check(checkpoint: &Checkpoint, kind: OtKind, batches: &[usize]) {
+    let batches: Vec<_> = batches.iter().map(|&size| images(checkpoint, size)).collect();
+    let session = run(checkpoint, kind, &batches);
+    let engine = Engine::new(checkpoint.graph().clone(), checkpoint.weights()).unwrap();
+    for (batch, logits) in batches.iter().zip(&session.logits) {
+        for (image, logits) in batch.iter().zip(logits) {
+            assert_eq!(logits, &engine.run(image).unwrap());
+        }
+    }
+    check_costs(checkpoint, kind, &batches, &session);
+}
+
+fn check_costs(checkpoint: &Checkpoint, kind: OtKind, batches: &[Vec<Vec<u8>>], session: &Session) {
+    let mut forecast = Forecast::new(checkpoint.graph(), &Profile { ot: kind });
+    batches.iter().for_each(|batch| forecast.infer(batch.len()));
+    forecast.close();
+    let costs = forecast.costs();
+    for (client, server) in session.client.rows.iter().zip(&session.server.rows) {
+        let want = costs.of(client.scope);
+        assert_eq!(client.bytes_sent, want.to_server, "{} to server", client.name);
+        assert_eq!(client.bytes_received, want.to_client, "{} to client", client.name);
+        assert_eq!(client.frames, want.frames, "{} frames", client.name);
+        assert_eq!(client.rounds, want.rounds, "{} rounds", client.name);
+        assert_eq!(client.predicted_bytes, client.bytes(), "{}", client.name);
+        assert_eq!([server.bytes_received, server.bytes_sent], [client.bytes_sent, client.bytes_received]);
+    }
+    assert_eq!(session.client.rounds(), session.server.rounds());
+}
+
+#[test]
+fn every_kind_of_node_with_every_kind_of_ot_and_several_batches() {
+    let checkpoint = random_checkpoint(1, &Spec::every_kind());
+    for (k, batches) in [(1, vec![1]), (2, vec![3, 1]), (4, vec![1, 2, 5]), (8, vec![2])] {
+        check(&checkpoint, OtKind::SoftSpoken { k }, &batches);
+    }
+}
+
+#[test]
+fn random_networks_equal_the_engine_bit_for_bit_and_cost_what_was_predicted() {
+    for seed in 0..24 {
+        let checkpoint = random_checkpoint(seed, &Spec::random(seed));
+        check(&checkpoint, OtKind::SoftSpoken { k: 4 }, &[1 + seed as usize % 3]);
+    }
+}
+
+#[test]
+fn report_names_every_scope_once_in_protocol_order() {
+    let checkpoint = random_checkpoint(2, &Spec::every_kind());
+    let session = run(&checkpoint, OtKind::SoftSpoken { k: 2 }, &[images(&checkpoint, 1)]);
+    let names: Vec<&str> = session.client.rows.iter().map(|row| row.name.as_str()).collect();
+    assert_eq!(&names[..4], ["handshake", "base-ot", "ot-extension", "input"]);
+    assert_eq!(names.last(), Some(&"result"));
+    assert_eq!(names.len(), checkpoint.graph().nodes().len() + 4);
+    let ops: Vec<&str> = session.client.rows.iter().map(|row| row.op).collect();
+    for op in ["winograd", "direct", "linear", "sum_pool", "input"] {
+        assert!(ops.contains(&op), "{op} in {ops:?}");
+    }
+    let input = session.client.rows.iter().find(|row| row.scope == Scope::Node(0)).unwrap();
+    assert_eq!((input.bytes(), input.rounds), (0, 0));
+}
