@@ -9,9 +9,11 @@ use crate::layout::{shortcut, sum_pool};
 use crate::weights::Weights;
 use crate::{Error, range};
 
+mod batch;
 mod conv;
 mod product;
 
+pub use batch::class_of;
 use conv::CompiledConv;
 
 /// Integers of one node, `[channels, height, width]`, row-major.
