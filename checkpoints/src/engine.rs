@@ -73,7 +73,7 @@ impl Engine {
     /// [`Error::Image`] unless the image has the graph's shape.
     pub fn trace(&self, image: &[u8]) -> Result<Vec<IntTensor>, Error> {
         let expected = self.graph.shape(0);
-        if image.len() != expected.iter().product() {
+        if image.len() != expected.iter().product::<usize>() {
             return Err(Error::Image { expected, found: image.len() });
         }
         let mut tensors: Vec<IntTensor> = Vec::with_capacity(self.layers.len());
