@@ -22,8 +22,8 @@ impl Normalization {
     pub const CIFAR10: Self = Self { mean: [0.4914, 0.4822, 0.4465], std: [0.2470, 0.2435, 0.2616] };
     /// CIFAR-100 training set.
     pub const CIFAR100: Self = Self { mean: [0.5071, 0.4865, 0.4409], std: [0.2673, 0.2564, 0.2762] };
-    /// The built-in synthetic set (its statistics are symmetric by construction).
-    pub const SYNTHETIC: Self = Self { mean: [0.5; CHANNELS], std: [0.25; CHANNELS] };
+    /// The built-in synthetic set (grey on average, because half of its images are negatives).
+    pub const SYNTHETIC: Self = Self { mean: [0.5; CHANNELS], std: [0.32; CHANNELS] };
 
     /// Checks that the statistics can be used.
     ///

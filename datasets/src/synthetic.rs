@@ -17,7 +17,7 @@ use crate::dataset::{CHANNELS, Dataset};
 /// Height and width of the images.
 const SIDE: usize = 32;
 const PLANE: usize = SIDE * SIDE;
-/// Class names: shape in the tens, texture in the units.
+/// Class names: shape is `class / 2`, texture `class % 2`.
 const CLASSES: [&str; 10] = [
     "striped circle",
     "checked circle",
