@@ -21,7 +21,10 @@ pub fn device_by_name(name: &str) -> Result<Device> {
     match name {
         "flex" => Ok(Device::flex()),
         #[cfg(feature = "ndarray")]
-        #[expect(deprecated, reason = "Burn 0.22 is the last release with this backend; kept to compare results")]
+        #[expect(
+            deprecated,
+            reason = "Burn 0.22 is the last release with this backend; kept to compare results"
+        )]
         "ndarray" => Ok(Device::ndarray()),
         #[cfg(feature = "wgpu")]
         "wgpu" => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),

@@ -36,7 +36,9 @@ pub enum Error {
         found: String,
     },
     /// The tensors of a file aren't those of the architecture; every difference is listed.
-    #[error("{origin}: tensors do not fit {arch}:{list}\nchoose the architecture these weights were trained with (--arch), or rename the tensors")]
+    #[error(
+        "{origin}: tensors do not fit {arch}:{list}\nchoose the architecture these weights were trained with (--arch), or rename the tensors"
+    )]
     StateDict {
         /// The file, or a description of where the tensors came from.
         origin: String,
@@ -74,7 +76,9 @@ pub enum Error {
         next: &'static str,
     },
     /// A fake-quantized value that isn't an integer multiple of its scale.
-    #[error("layer {layer}: value {value} at scale 2^{exponent} is not an integer below 2^24; float32 lost digits, use fewer weight or activation bits")]
+    #[error(
+        "layer {layer}: value {value} at scale 2^{exponent} is not an integer below 2^24; float32 lost digits, use fewer weight or activation bits"
+    )]
     NotInteger {
         /// The node's name.
         layer: String,
@@ -106,7 +110,9 @@ pub enum Error {
         found: String,
     },
     /// The loss stopped being a number.
-    #[error("step {step}: expected a finite loss, found {loss}; lower learning_rate, set clip_norm, or lengthen warmup_steps (the last checkpoint is kept)")]
+    #[error(
+        "step {step}: expected a finite loss, found {loss}; lower learning_rate, set clip_norm, or lengthen warmup_steps (the last checkpoint is kept)"
+    )]
     Diverged {
         /// Optimizer steps done before.
         step: usize,

@@ -39,7 +39,8 @@ pub fn read_tensors(path: &Path) -> Result<NamedTensors> {
 
 fn read_pytorch(path: &Path) -> Result<NamedTensors> {
     let bad = |found: String| Error::Format { path: path.to_owned(), expected: "a PyTorch pickle", found };
-    let mut store = PytorchStore::from_file(path).with_top_level_key("state_dict").map_indices_contiguous(false);
+    let mut store =
+        PytorchStore::from_file(path).with_top_level_key("state_dict").map_indices_contiguous(false);
     if store.keys().is_err() {
         store = PytorchStore::from_file(path).map_indices_contiguous(false);
     }
@@ -61,11 +62,14 @@ fn read_safetensors(path: &Path) -> Result<NamedTensors> {
     let mut named = NamedTensors::new();
     for (name, view) in file.tensors() {
         let values: Vec<f32> = match view.dtype() {
-            Dtype::F32 => view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+            Dtype::F32 => {
+                view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            }
             _ if name.ends_with("num_batches_tracked") => continue,
             dtype => return Err(bad(format!("{name} of type {dtype:?} instead of F32"))),
         };
-        let array = ArrayD::from_shape_vec(view.shape(), values).map_err(|error| bad(format!("{name}: {error}")))?;
+        let array =
+            ArrayD::from_shape_vec(view.shape(), values).map_err(|error| bad(format!("{name}: {error}")))?;
         named.insert(name, array);
     }
     Ok(named)
@@ -94,7 +98,11 @@ pub fn save_tensors(path: &Path, tensors: &NamedTensors, metadata: &[(&str, &str
 }
 
 fn unwritable(path: &Path, error: &safetensors::SafeTensorError) -> Error {
-    Error::Format { path: path.to_owned(), expected: "tensors that fit safetensors", found: error.to_string() }
+    Error::Format {
+        path: path.to_owned(),
+        expected: "tensors that fit safetensors",
+        found: error.to_string(),
+    }
 }
 
 /// Writes `<path>.part` and renames it, so that `path` is never half a file.

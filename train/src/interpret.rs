@@ -7,7 +7,13 @@ use eqo_checkpoints::arch::{Arch, ArchNode, ArchOp, Shortcut};
 pub(crate) trait Nodes {
     /// The `index`-th convolution or linear layer of the architecture. `input` is `[batch, in, height, width]`;
     /// `shortcut`, if any, already has the output's shape.
-    fn weighted(&self, index: usize, node: &ArchNode, input: Tensor<4>, shortcut: Option<Tensor<4>>) -> Tensor<4>;
+    fn weighted(
+        &self,
+        index: usize,
+        node: &ArchNode,
+        input: Tensor<4>,
+        shortcut: Option<Tensor<4>>,
+    ) -> Tensor<4>;
 
     /// Global pooling, `[batch, channels, height, width]` to `[batch, channels, 1, 1]`.
     fn pool(&self, input: Tensor<4>) -> Tensor<4>;

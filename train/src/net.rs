@@ -50,7 +50,8 @@ impl Net {
         normalization.validate()?;
         state_dict::check(&arch.name, &state_dict::float_keys(arch), tensors, origin)?;
         let mut params = ParamMaker::new(device);
-        let units = interpret::weighted_nodes(arch).map(|node| Unit::new(node, tensors, &mut params)).collect();
+        let units =
+            interpret::weighted_nodes(arch).map(|node| Unit::new(node, tensors, &mut params)).collect();
         Ok(Self { units, arch: arch.clone(), normalization })
     }
 
@@ -100,7 +101,13 @@ impl Classifier for Net {
 }
 
 impl Nodes for Net {
-    fn weighted(&self, index: usize, node: &ArchNode, input: Tensor<4>, shortcut: Option<Tensor<4>>) -> Tensor<4> {
+    fn weighted(
+        &self,
+        index: usize,
+        node: &ArchNode,
+        input: Tensor<4>,
+        shortcut: Option<Tensor<4>>,
+    ) -> Tensor<4> {
         let unit = &self.units[index];
         let (stride, padding) = interpret::geometry(node);
         let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);

@@ -15,7 +15,8 @@ pub fn to_tensor(pixels: &[u8], [height, width]: [usize; 2], device: &Device) ->
 /// `(x/255 − mean) / std`, as PyTorch computes it.
 pub(crate) fn normalize(pixels: Tensor<4>, normalization: &Normalization) -> Tensor<4> {
     let device = pixels.device();
-    let channel = |values: [f32; CHANNELS]| Tensor::<1>::from_floats(values, &device).reshape([1, CHANNELS, 1, 1]);
+    let channel =
+        |values: [f32; CHANNELS]| Tensor::<1>::from_floats(values, &device).reshape([1, CHANNELS, 1, 1]);
     (pixels / 255.0 - channel(normalization.mean)) / channel(normalization.std)
 }
 

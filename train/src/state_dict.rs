@@ -97,9 +97,10 @@ pub(crate) fn random(arch: &Arch, seed: u64) -> NamedTensors {
             tensors.insert(name, ArrayD::zeros(vec![out]));
         }
         if let Some([gamma, beta, mean, var]) = key.norm {
-            tensors.extend([(gamma, 1.0), (beta, 0.0), (mean, 0.0), (var, 1.0)].map(|(name, value)| {
-                (name, ArrayD::from_elem(vec![out], value))
-            }));
+            tensors.extend(
+                [(gamma, 1.0), (beta, 0.0), (mean, 0.0), (var, 1.0)]
+                    .map(|(name, value)| (name, ArrayD::from_elem(vec![out], value))),
+            );
         }
     }
     tensors

@@ -50,4 +50,3 @@ pub(crate) fn to_host<const D: usize>(tensor: &Tensor<D>) -> ArrayD<f32> {
     let values: Vec<f32> = tensor.to_data_as::<f32>().iter::<f32>().collect();
     ArrayD::from_shape_vec(shape.as_slice(), values).expect("a tensor has as many values as its shape says")
 }
-
