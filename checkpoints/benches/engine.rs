@@ -10,8 +10,8 @@ fn resnet20(criterion: &mut Criterion) {
     let arch = Arch::by_name("cifar-resnet20", 10).expect("a known name");
     let checkpoint = random_arch(1, &arch, &BitPlan::uniform(&arch, 4, 6));
     let image = random_image(2, &checkpoint);
-    let prepare = || Engine::new(checkpoint.graph().clone(), checkpoint.weights()).expect("proven");
-    let engine = prepare();
+    let engine = checkpoint.engine();
+    let prepare = || Engine::new(checkpoint.graph().clone(), checkpoint.weights());
     criterion.bench_function("resnet20/prove_and_compile", |bencher| bencher.iter(prepare));
     criterion.bench_function("resnet20/image", |bencher| bencher.iter(|| engine.run(&image)));
 }

@@ -25,7 +25,8 @@ pub struct IntTensor {
     pub values: Vec<i64>,
 }
 
-/// A graph with its weights, ready to run. No `Debug`: it holds the server's weights.
+/// A graph with its weights, ready to run; [`crate::Checkpoint::engine`] makes one too. No `Debug`: it holds the
+/// server's weights.
 pub struct Engine {
     graph: CheckedGraph,
     layers: Vec<Option<CompiledConv>>,
@@ -38,6 +39,11 @@ impl Engine {
     /// Those of [`range::prove`].
     pub fn new(graph: CheckedGraph, weights: &Weights) -> Result<Self, Error> {
         range::prove(&graph, weights)?;
+        Ok(Self::compile(graph, weights))
+    }
+
+    /// Graph and weights are already proven.
+    pub(crate) fn compile(graph: CheckedGraph, weights: &Weights) -> Self {
         let layers = graph
             .nodes()
             .iter()
@@ -50,7 +56,7 @@ impl Engine {
                 Op::Input(_) | Op::SumPool { .. } => None,
             })
             .collect();
-        Ok(Self { graph, layers })
+        Self { graph, layers }
     }
 
     /// The graph that runs.
@@ -92,7 +98,7 @@ impl Engine {
                 sum_pool(height * width, &tensors[*input].values)
             }
             (Op::Input(input), _) => centre(input, image),
-            (Op::Conv(_), None) => unreachable!("Engine::new compiles every convolution the proof saw"),
+            (Op::Conv(_), None) => unreachable!("every convolution of a proven graph has weights"),
         }
     }
 

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use safetensors::Dtype;
 
+use crate::engine::Engine;
 use crate::graph::{CheckedGraph, Conv, Op};
 use crate::range;
 use crate::weights::Weights;
@@ -87,6 +88,11 @@ impl Checkpoint {
     /// The file's bytes; equal checkpoints give equal bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         write::bytes(self)
+    }
+
+    /// The plain integer engine of this checkpoint.
+    pub fn engine(&self) -> Engine {
+        Engine::compile(self.graph.clone(), &self.weights)
     }
 
     /// The public half.

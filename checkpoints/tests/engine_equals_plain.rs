@@ -5,7 +5,7 @@
 
 use eqo_checkpoints::Checkpoint;
 use eqo_checkpoints::arith::code_value;
-use eqo_checkpoints::engine::{Engine, IntTensor};
+use eqo_checkpoints::engine::IntTensor;
 use eqo_checkpoints::graph::{Conv, Op, Output};
 use eqo_checkpoints::testing::{Spec, random_checkpoint, random_image};
 use eqo_checkpoints::weights::LayerWeights;
@@ -29,7 +29,7 @@ proptest! {
 #[test]
 fn an_image_of_another_size_is_refused() {
     let checkpoint = random_checkpoint(3, &Spec::every_kind());
-    let engine = Engine::new(checkpoint.graph().clone(), checkpoint.weights()).unwrap();
+    let engine = checkpoint.engine();
     let error = engine.run(&[0; 10]).unwrap_err().to_string();
     assert!(error.contains("[3, 9, 8]") && error.contains("found 10"), "{error}");
 }
@@ -39,7 +39,7 @@ fn activations_are_neither_all_zero_nor_all_saturated() {
     let (mut inside, mut all) = (0, 0);
     for seed in 0..10 {
         let checkpoint = random_checkpoint(seed, &Spec::every_kind());
-        let engine = Engine::new(checkpoint.graph().clone(), checkpoint.weights()).unwrap();
+        let engine = checkpoint.engine();
         let tensors = engine.trace(&random_image(seed + 1, &checkpoint)).unwrap();
         for (node, tensor) in checkpoint.graph().nodes().iter().zip(tensors) {
             if let Op::Conv(Conv { output: Output::Activation { bits, .. }, .. }) = &node.op {
@@ -53,7 +53,7 @@ fn activations_are_neither_all_zero_nor_all_saturated() {
 
 fn compare(seed: u64, spec: &Spec) {
     let checkpoint = random_checkpoint(seed, spec);
-    let engine = Engine::new(checkpoint.graph().clone(), checkpoint.weights()).unwrap();
+    let engine = checkpoint.engine();
     let image = random_image(seed, &checkpoint);
     let tensors = engine.trace(&image).unwrap();
     for (id, node) in checkpoint.graph().nodes().iter().enumerate() {

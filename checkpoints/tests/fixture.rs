@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use eqo_checkpoints::Checkpoint;
-use eqo_checkpoints::engine::Engine;
 use eqo_checkpoints::testing::{Spec, random_checkpoint};
 use serde_json::Value;
 
@@ -20,7 +19,7 @@ fn the_generator_reproduces_the_fixture() {
 #[test]
 fn the_engine_gives_the_golden_logits() {
     let checkpoint = Checkpoint::read(Path::new(FIXTURE)).unwrap();
-    let engine = Engine::new(checkpoint.graph().clone(), checkpoint.weights()).unwrap();
+    let engine = checkpoint.engine();
     let golden: Value = serde_json::from_slice(&std::fs::read(GOLDEN).unwrap()).unwrap();
     let images: Vec<Vec<u8>> = serde_json::from_value(golden["images"].clone()).unwrap();
     let logits: Vec<Vec<i64>> = serde_json::from_value(golden["logits"].clone()).unwrap();

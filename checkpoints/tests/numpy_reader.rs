@@ -8,7 +8,6 @@ use std::path::Path;
 use std::process::Command;
 
 use eqo_checkpoints::Checkpoint;
-use eqo_checkpoints::engine::Engine;
 use eqo_checkpoints::testing::random_image;
 
 const READER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/eqo_reader.py");
@@ -39,7 +38,7 @@ fn compare(python: &str, path: &Path) {
     let output = Command::new(python).arg(READER).arg(path).arg(&array).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let found: Vec<Vec<i64>> = serde_json::from_slice(&output.stdout).unwrap();
-    let engine = Engine::new(checkpoint.graph().clone(), checkpoint.weights()).unwrap();
+    let engine = checkpoint.engine();
     let expected: Vec<_> = images.iter().map(|image| engine.run(image).unwrap()).collect();
     assert_eq!(found, expected, "{}", path.display());
 }

@@ -13,7 +13,7 @@ proptest! {
     fn accumulators_and_sums_stay_within_their_bounds(seed in any::<u64>()) {
         let checkpoint = random_checkpoint(seed, &Spec::random(seed));
         let ranges = prove(checkpoint.graph(), checkpoint.weights()).unwrap();
-        let engine = Engine::new(checkpoint.graph().clone(), checkpoint.weights()).unwrap();
+        let engine = checkpoint.engine();
         let tensors = engine.trace(&random_image(seed, &checkpoint)).unwrap();
         for ((node, range), tensor) in checkpoint.graph().nodes().iter().zip(&ranges).zip(&tensors) {
             if matches!(&node.op, Op::Conv(Conv { output: Output::Activation { .. }, .. })) {
