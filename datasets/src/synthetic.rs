@@ -36,6 +36,9 @@ const OVERSAMPLING: usize = 2;
 /// Draws `count` labelled images; image i has class `i % 10` and depends on (`seed`, i) only.
 ///
 /// So a longer set starts with the shorter one, and any prefix is balanced.
+///
+/// # Panics
+/// When `count` images of 3072 bytes don't fit in memory, as `vec!` does; bound a count that comes from outside.
 #[must_use]
 pub fn generate(seed: u64, count: usize) -> Dataset {
     let mut pixels = vec![0; count * CHANNELS * PLANE];
