@@ -36,6 +36,13 @@ pub struct CotShape {
     pub bits: u32,
 }
 
+impl CotShape {
+    /// The hash input whose pads cover this OT.
+    fn input(self, x: Block, serial: u64) -> HashInput {
+        HashInput { x, tweak: tweak(serial), blocks: pad_blocks(self.lanes, self.bits) }
+    }
+}
+
 impl Ots {
     /// Sender of `count` correlated OTs in one batch. OT j has the correlation `correlation(j)`; `share(j, lanes)` is called
     /// in order with this party's share. The two parties' shares add up to `b_j * values` mod 2^bits.
@@ -185,8 +192,8 @@ impl Ots {
         while start < drawn.q.len() {
             let group = next_group(start, drawn.q.len(), shape)?;
             for (pads, offset) in pads.iter_mut().zip([0, delta]) {
-                let key = |j: usize| drawn.q[j] ^ offset;
-                pads.fill(&mut self.sender.hash, group.clone(), drawn.first_serial, (&key, &shape));
+                let input = |j| shape(j).input(drawn.q[j] ^ offset, drawn.first_serial + j as u64);
+                pads.fill(&mut self.sender.hash, group.clone(), input);
             }
             for j in group.clone() {
                 let Correlation { values, bits } = correlation(j);
@@ -220,8 +227,8 @@ impl Ots {
         let mut start = 0;
         while start < choices.len() {
             let group = next_group(start, choices.len(), &shape)?;
-            let key = |j: usize| drawn.t[j];
-            pads.fill(&mut self.receiver.hash, group.clone(), drawn.first_serial, (&key, &shape));
+            let input = |j| shape(j).input(drawn.t[j], drawn.first_serial + j as u64);
+            pads.fill(&mut self.receiver.hash, group.clone(), input);
             for j in group.clone() {
                 let CotShape { lanes: count, bits } = shape(j);
                 lanes.resize(count, 0);
@@ -263,25 +270,16 @@ fn next_group(start: usize, end: usize, shape: impl Fn(usize) -> CotShape) -> Re
 /// The pads of a group of OTs, handed out lane by lane.
 #[derive(Default)]
 struct PadLanes {
-    inputs: Vec<HashInput>,
+    inputs: Zeroizing<Vec<HashInput>>,
     words: Zeroizing<Vec<u64>>,
     used: usize,
     lanes: Zeroizing<Vec<u64>>,
 }
 
 impl PadLanes {
-    fn fill(
-        &mut self,
-        hash: &mut OtHash,
-        group: Range<usize>,
-        first_serial: u64,
-        (key, shape): (&impl Fn(usize) -> Block, &impl Fn(usize) -> CotShape),
-    ) {
+    fn fill(&mut self, hash: &mut OtHash, group: Range<usize>, input: impl Fn(usize) -> HashInput) {
         self.inputs.clear();
-        self.inputs.extend(group.map(|j| {
-            let CotShape { lanes, bits } = shape(j);
-            HashInput { x: key(j), tweak: tweak(first_serial + j as u64), blocks: pad_blocks(lanes, bits) }
-        }));
+        self.inputs.extend(group.map(input));
         hash.expand(&self.inputs, &mut self.words);
         self.used = 0;
     }

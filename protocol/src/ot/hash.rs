@@ -1,7 +1,7 @@
 //! The correlation-robust hash that turns correlated OTs into pads.
 //!
-//! TMMO of Guo, Katz, Wang and Yu, "Efficient and Secure Multiparty Computation from Fixed-Key Block Ciphers" (S&P 2020),
-//! §7.4: `H(x, i) = π(π(x) ^ i) ^ π(x)`, tweakable circular correlation robust for an ideal permutation π. π is AES under
+//! TMMO of Guo, Katz, Wang and Yu, "Efficient and Secure Multiparty Computation from Fixed-Key Block Ciphers" (S&P 2020):
+//! `H(x, i) = π(π(x) ^ i) ^ π(x)`, tweakable circular correlation robust for an ideal permutation π. π is AES under
 //! a public key drawn from the session, so that no precomputation serves two sessions.
 
 use aes::Aes128Enc;
@@ -12,7 +12,7 @@ use super::Block;
 use super::prg::block_of;
 
 /// One input of [`OtHash::expand`]: `blocks` pads H(x, tweak), H(x, tweak + 1), ...
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Zeroize)]
 pub(super) struct HashInput {
     pub(super) x: Block,
     pub(super) tweak: Block,
@@ -62,6 +62,7 @@ impl OtHash {
     /// H(x, tweak) of every pair.
     pub(super) fn blocks(&mut self, inputs: impl Iterator<Item = (Block, Block)>) -> Zeroizing<Vec<Block>> {
         let inputs: Vec<HashInput> = inputs.map(|(x, tweak)| HashInput { x, tweak, blocks: 1 }).collect();
+        let inputs = Zeroizing::new(inputs);
         let mut words = Zeroizing::new(Vec::with_capacity(2 * inputs.len()));
         self.expand(&inputs, &mut words);
         Zeroizing::new(
@@ -72,8 +73,10 @@ impl OtHash {
 
 impl Drop for OtHash {
     fn drop(&mut self) {
-        for block in self.inner.iter_mut().chain(&mut self.outer) {
-            block.0.zeroize();
+        for scratch in [&mut self.inner, &mut self.outer] {
+            // Earlier, longer batches may have left something behind the current length.
+            scratch.resize(scratch.capacity(), aes::Block::default());
+            scratch.iter_mut().for_each(|block| block.0.zeroize());
         }
     }
 }
@@ -92,17 +95,21 @@ pub(super) fn pad_blocks(lanes: usize, bits: u32) -> usize {
 pub(super) fn pad_lanes(pads: &[u64], bits: u32, lanes: &mut [u64]) {
     match lane_bits(bits) {
         8 => cut::<8>(pads, lanes),
-        16 => cut::<16>(pads, lanes),
-        32 => cut::<32>(pads, lanes),
-        _ => lanes.iter_mut().zip(pads).for_each(|(lane, word)| *lane = *word),
+        16 => cut::<4>(pads, lanes),
+        32 => cut::<2>(pads, lanes),
+        _ => lanes.copy_from_slice(&pads[..lanes.len()]),
     }
 }
 
-fn cut<const BITS: usize>(pads: &[u64], lanes: &mut [u64]) {
-    for (lanes, word) in lanes.chunks_mut(64 / BITS).zip(pads) {
-        for (i, lane) in lanes.iter_mut().enumerate() {
-            *lane = word >> (i * BITS);
-        }
+/// Cuts each word into `EACH` lanes.
+fn cut<const EACH: usize>(pads: &[u64], lanes: &mut [u64]) {
+    let (whole, rest) = lanes.as_chunks_mut::<EACH>();
+    let last = &pads[whole.len()..];
+    for (lanes, word) in whole.iter_mut().zip(pads) {
+        *lanes = std::array::from_fn(|i| word >> (i * 64 / EACH));
+    }
+    for (i, lane) in rest.iter_mut().enumerate() {
+        *lane = last[0] >> (i * 64 / EACH);
     }
 }
 

@@ -1,8 +1,10 @@
 //! All-but-one trees: a GGM tree whose owner knows all 2^k leaves and whose peer knows all but the punctured one, which
-//! only the peer knows. k base OTs make one (Boyle et al., CCS 2019, §4; Roy, CRYPTO 2022, §5.1).
+//! only the peer knows. k base OTs make one (Goldreich, Goldwasser and Micali; as in Roy, CRYPTO 2022).
 //!
 //! Level 0 is the base OT's pair of keys; every further level costs two blocks: the sums of its left and of its right
 //! children, each under one base key.
+
+use zeroize::Zeroizing;
 
 use super::Block;
 use super::prg::double;
@@ -13,11 +15,11 @@ pub(super) const fn correction_bytes(depth: usize) -> usize {
 }
 
 /// The owner's tree from its `depth` base keys: all leaves in order, and the corrections for the peer.
-pub(super) fn grow(keys: &[[Block; 2]]) -> (Vec<Block>, Vec<u8>) {
+pub(super) fn grow(keys: &[[Block; 2]]) -> (Zeroizing<Vec<Block>>, Vec<u8>) {
     let mut corrections = Vec::with_capacity(correction_bytes(keys.len()));
-    let mut nodes = keys[0].to_vec();
+    let mut nodes = Zeroizing::new(keys[0].to_vec());
     for pads in &keys[1..] {
-        nodes = nodes.into_iter().flat_map(double).collect();
+        nodes = children(&nodes);
         for (side, pad) in pads.iter().enumerate() {
             let sum = nodes.iter().skip(side).step_by(2).fold(*pad, |sum, node| sum ^ node);
             corrections.extend_from_slice(&sum.to_le_bytes());
@@ -30,14 +32,14 @@ pub(super) fn grow(keys: &[[Block; 2]]) -> (Vec<Block>, Vec<u8>) {
 ///
 /// `keys[level]` is the base key of the side that the path to `punctured` doesn't take at that level (the path's first
 /// step is the most significant bit).
-pub(super) fn grow_punctured(keys: &[Block], punctured: usize, corrections: &[u8]) -> Vec<Block> {
+pub(super) fn grow_punctured(keys: &[Block], punctured: usize, corrections: &[u8]) -> Zeroizing<Vec<Block>> {
     let depth = keys.len();
     let step = |level: usize| punctured >> (depth - 1 - level) & 1;
     let mut unknown = step(0);
-    let mut nodes = vec![0; 2];
+    let mut nodes = Zeroizing::new(vec![0; 2]);
     nodes[1 - unknown] = keys[0];
     for (level, pad) in keys.iter().enumerate().skip(1) {
-        nodes = nodes.into_iter().flat_map(double).collect();
+        nodes = children(&nodes);
         let side = 1 - step(level);
         let (left, right) = (2 * unknown, 2 * unknown + 1);
         (nodes[left], nodes[right]) = (0, 0);
@@ -46,6 +48,10 @@ pub(super) fn grow_punctured(keys: &[Block], punctured: usize, corrections: &[u8
         unknown = left + step(level);
     }
     nodes
+}
+
+fn children(nodes: &[Block]) -> Zeroizing<Vec<Block>> {
+    Zeroizing::new(nodes.iter().copied().flat_map(double).collect())
 }
 
 fn correction(bytes: &[u8], index: usize) -> Block {

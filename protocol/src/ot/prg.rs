@@ -16,10 +16,9 @@ impl Prg {
         Self(Aes128Enc::new(&seed.to_le_bytes().into()))
     }
 
-    /// Encrypts `counters` (see [`fill_counters`]) to `out`, of the same length.
+    /// Encrypts `counters` (see [`fill_counters`]) to `out`, which is at most as long.
     pub(super) fn blocks(&self, counters: &[aes::Block], out: &mut [aes::Block]) {
-        out.copy_from_slice(counters);
-        self.0.encrypt_blocks(out);
+        self.0.encrypt_blocks_b2b(&counters[..out.len()], out).expect("two slices cut to one length");
     }
 }
 

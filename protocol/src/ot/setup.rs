@@ -61,7 +61,7 @@ impl Ots {
         let (mut trees, mut corrections) = (Vec::new(), Vec::new());
         for keys in pairs.chunks_exact(k) {
             let (leaves, bytes) = grow(keys);
-            trees.push(Zeroizing::new(leaves));
+            trees.push(leaves);
             corrections.extend(bytes);
         }
         let corrections = channel.exchange(corrections)?;
@@ -205,7 +205,7 @@ fn punctured_sender(k: usize, choices: &[bool], known: &[Block], corrections: &[
     let tree = |(index, keys): (usize, &[Block])| {
         let each = correction_bytes(k);
         let corrections = &corrections[index * each..(index + 1) * each];
-        Zeroizing::new(grow_punctured(keys, chunk_of(delta, k, index), corrections))
+        grow_punctured(keys, chunk_of(delta, k, index), corrections)
     };
     let trees: Vec<_> = known.chunks_exact(k).enumerate().map(tree).collect();
     SoftSpokenSender::new(k, delta, &trees)

@@ -1,4 +1,4 @@
-//! SoftSpoken OT extension, semi-honest (Roy, "SoftSpokenOT", CRYPTO 2022, §3 and §5), with the repetition code.
+//! SoftSpoken OT extension, semi-honest (Roy, "SoftSpokenOT", CRYPTO 2022), with the repetition code.
 //!
 //! 128/k all-but-one trees of depth k, owned by the OT receiver; the k-bit chunks of delta are the punctured points. With
 //! r_x the stream of leaf x, the owner forms u = Σ r_x and v = Σ x·r_x, the peer w = Σ (x + delta_i)·r_x = v + delta_i·u,
@@ -18,6 +18,9 @@ pub(super) const CHUNK: usize = 1 << 16;
 
 /// OTs worked on at once: one wide AES call for each leaf, and matrices that stay in the second-level cache.
 const BATCH: usize = 128 * WIDE;
+
+/// Subtree heights of the deepest tree, and its root.
+const MAX_DEPTH: usize = 8 + 1;
 
 /// One bit for each OT of a batch.
 type Row = [Block; WIDE];
@@ -39,30 +42,34 @@ impl Tree {
     /// as in a binary counter: two XORs a leaf, whatever the depth.
     fn sum(&self, counters: &[aes::Block], bits: &mut [Row], total: &mut Row) {
         let blocks = counters.len();
-        let mut stream = [aes::Block::default(); WIDE];
-        let mut pending = Zeroizing::new([[0; WIDE]; 9]);
+        let mut pair = [[aes::Block::default(); WIDE]; 2];
+        let mut pending = Zeroizing::new([[0; WIDE]; MAX_DEPTH]);
         bits.iter_mut().for_each(|row| *row = [0; WIDE]);
-        let first = usize::from(self.punctured);
-        for x in 0..first + self.leaves.len() {
-            *total = [0; WIDE];
-            if x >= first {
-                self.leaves[x - first].blocks(counters, &mut stream[..blocks]);
-                total.iter_mut().zip(&stream[..blocks]).for_each(|(sum, block)| *sum = block_of(block));
+        let absent = usize::from(self.punctured);
+        for x in (0..absent + self.leaves.len()).step_by(2) {
+            for (x, stream) in (x..).zip(&mut pair) {
+                // The absent leaf has the factor zero, so its stream may be zero: what `pair` starts with.
+                if x >= absent {
+                    self.leaves[x - absent].blocks(counters, &mut stream[..blocks]);
+                }
             }
-            let mut level = 0;
+            let [even, odd] = pair.each_ref().map(|stream| stream.iter().map(block_of));
+            for ((total, bit), (even, odd)) in total.iter_mut().zip(&mut bits[0]).zip(even.zip(odd)) {
+                *bit ^= odd;
+                *total = even ^ odd;
+            }
+            let mut level = 1;
             while x >> level & 1 == 1 {
-                xor(&mut bits[level], total);
-                xor(total, &pending[level]);
+                for ((total, bit), left) in total.iter_mut().zip(&mut bits[level]).zip(&pending[level]) {
+                    *bit ^= *total;
+                    *total ^= left;
+                }
                 level += 1;
             }
             pending[level] = *total;
         }
-        stream.iter_mut().for_each(|block| block.0.zeroize());
+        pair.iter_mut().flatten().for_each(|block| block.0.zeroize());
     }
-}
-
-fn xor(sum: &mut Row, row: &Row) {
-    sum.iter_mut().zip(row).for_each(|(sum, block)| *sum ^= block);
 }
 
 /// The state that both sides share in kind: trees, position in their streams, and a batch of the matrix.

@@ -1,4 +1,4 @@
-//! Bit triples for AND gates, straight from random OTs (Asharov et al., CCS 2013, §5.1 of the journal version).
+//! Bit triples for AND gates, straight from random OTs (Asharov, Lindell, Schneider and Zohner, CCS 2013).
 //!
 //! A random OT gives its sender bits m_0, m_1 and its receiver r, m_r, and m_0 ^ m_r = r * (m_0 ^ m_1): a shared product of one
 //! factor each. One OT in each direction gives both cross products of (a_s ^ a_c) * (b_s ^ b_c).
