@@ -15,7 +15,9 @@ pub enum Error {
     #[error(transparent)]
     Data(#[from] eqo_datasets::Error),
     /// Training and test images disagree on what the classes are.
-    #[error("test images: expected the training classes {train:?}, found {test:?}. Check data.train and data.test.")]
+    #[error(
+        "test images: expected the training classes {train:?}, found {test:?}. Check data.train and data.test."
+    )]
     Classes {
         /// Class names of the training set.
         train: Vec<String>,
@@ -26,7 +28,9 @@ pub enum Error {
     #[error(transparent)]
     Checkpoint(#[from] eqo_checkpoints::Error),
     /// A tensor that folding needs is absent.
-    #[error("tensor {tensor}: expected in the float weights, found none. Check the architecture with --arch.")]
+    #[error(
+        "tensor {tensor}: expected in the float weights, found none. Check the architecture with --arch."
+    )]
     MissingTensor {
         /// The state-dict key.
         tensor: String,
@@ -63,13 +67,17 @@ pub enum Error {
         fake: i64,
     },
     /// A finished run is in the way.
-    #[error("{path}: expected no finished run of another recipe, found one. Choose another --out, or pass --force to replace it.")]
+    #[error(
+        "{path}: expected no finished run of another recipe, found one. Choose another --out, or pass --force to replace it."
+    )]
     Finished {
         /// The file that would be replaced.
         path: PathBuf,
     },
     /// A file of the run can't be read or written.
-    #[error("{path}: {action} failed: {source}. Check that the path exists, is writable and the disk has room.")]
+    #[error(
+        "{path}: {action} failed: {source}. Check that the path exists, is writable and the disk has room."
+    )]
     Io {
         /// The file.
         path: PathBuf,

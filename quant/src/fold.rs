@@ -4,18 +4,14 @@ use std::collections::BTreeMap;
 
 use eqo_checkpoints::arch::{Arch, ArchOp, Conv};
 use eqo_datasets::Normalization;
+use eqo_train::FoldedLayer;
+use eqo_train::tensors::NamedTensors;
 use ndarray::{ArrayD, Axis};
 
 use crate::Error;
 
 /// PyTorch's default; the imported networks were trained with it.
 const EPSILON: f64 = 1e-5;
-
-/// Float tensors by state-dict key, PyTorch layout (OIHW).
-pub type Tensors = BTreeMap<String, ArrayD<f32>>;
-
-/// Weight and bias of one layer after folding.
-pub use eqo_train::FoldedLayer;
 
 /// Folds a float network so that it computes the same function of `pixel − offset` without normalizations:
 ///
@@ -27,7 +23,11 @@ pub use eqo_train::FoldedLayer;
 ///
 /// # Errors
 /// [`Error::MissingTensor`] for a key that the architecture names and `tensors` lacks.
-pub fn fold(arch: &Arch, tensors: &Tensors, normalization: &Normalization) -> Result<BTreeMap<String, FoldedLayer>, Error> {
+pub fn fold(
+    arch: &Arch,
+    tensors: &NamedTensors,
+    normalization: &Normalization,
+) -> Result<BTreeMap<String, FoldedLayer>, Error> {
     let shapes = arch.shapes();
     let mut folded = BTreeMap::new();
     for node in &arch.nodes {
@@ -57,7 +57,7 @@ pub fn fold(arch: &Arch, tensors: &Tensors, normalization: &Normalization) -> Re
     Ok(folded)
 }
 
-fn fold_batch_norm(name: &str, conv: &Conv, tensors: &Tensors) -> Result<FoldedLayer, Error> {
+fn fold_batch_norm(name: &str, conv: &Conv, tensors: &NamedTensors) -> Result<FoldedLayer, Error> {
     let mut weight = tensor(tensors, &format!("{name}.weight"))?.clone();
     let Some(batch_norm) = &conv.batch_norm else {
         let bias = tensor(tensors, &format!("{name}.bias"))?.iter().copied().collect();
@@ -75,7 +75,7 @@ fn fold_batch_norm(name: &str, conv: &Conv, tensors: &Tensors) -> Result<FoldedL
     Ok(FoldedLayer { weight, bias })
 }
 
-fn tensor<'a>(tensors: &'a Tensors, key: &str) -> Result<&'a ArrayD<f32>, Error> {
+fn tensor<'a>(tensors: &'a NamedTensors, key: &str) -> Result<&'a ArrayD<f32>, Error> {
     tensors.get(key).ok_or_else(|| Error::MissingTensor { tensor: key.to_owned() })
 }
 
@@ -115,9 +115,16 @@ mod tests {
         // Means that are whole pixels, so that rounding the offset loses nothing.
         let normalization = Normalization { mean: [51.0 / 255.0, 102.0 / 255.0, 0.0], std: [0.25, 0.5, 0.2] };
         let weight = Array4::from_shape_fn((2, 3, 3, 3), |(o, i, y, x)| wave(o * 27 + i * 9 + y * 3 + x));
-        let parts = [("weight", [1.5, -0.5]), ("bias", [0.1, 0.2]), ("running_mean", [0.3, -0.4]), ("running_var", [2.0, 0.7])];
-        let mut tensors: Tensors =
-            parts.iter().map(|(part, values)| (format!("bn.{part}"), Array1::from_iter(*values).into_dyn())).collect();
+        let parts = [
+            ("weight", [1.5, -0.5]),
+            ("bias", [0.1, 0.2]),
+            ("running_mean", [0.3, -0.4]),
+            ("running_var", [2.0, 0.7]),
+        ];
+        let mut tensors: NamedTensors = parts
+            .iter()
+            .map(|(part, values)| (format!("bn.{part}"), Array1::from_iter(*values).into_dyn()))
+            .collect();
         tensors.insert("conv.weight".to_owned(), weight.clone().into_dyn());
         let folded = fold(&conv_arch(), &tensors, &normalization).unwrap();
         let pixels: Vec<f32> = (0..27).map(|index| (index * 9 % 256) as f32).collect();
@@ -126,8 +133,10 @@ mod tests {
             for (index, &pixel) in pixels.iter().enumerate() {
                 let (channel, position) = (index / 9, [index % 9 / 3, index % 3]);
                 let at = [out, channel, position[0], position[1]];
-                plain += weight[at] * (pixel / 255.0 - normalization.mean[channel]) / normalization.std[channel];
-                integer += folded["conv"].weight[at.as_slice()] * (pixel - f32::from(normalization.offsets()[channel]));
+                plain +=
+                    weight[at] * (pixel / 255.0 - normalization.mean[channel]) / normalization.std[channel];
+                integer += folded["conv"].weight[at.as_slice()]
+                    * (pixel - f32::from(normalization.offsets()[channel]));
             }
             let [gamma, beta, mean, variance] = parts.map(|(_, values)| values[out]);
             let want = (plain - mean) / (variance + EPSILON as f32).sqrt() * gamma + beta;
@@ -137,7 +146,8 @@ mod tests {
 
     #[test]
     fn a_missing_tensor_is_named() {
-        let error = fold(&conv_arch(), &Tensors::new(), &Normalization::IMAGENET).err().map(|e| e.to_string());
+        let error =
+            fold(&conv_arch(), &NamedTensors::new(), &Normalization::IMAGENET).err().map(|e| e.to_string());
         assert!(error.is_some_and(|text| text.contains("conv.weight")));
     }
 }

@@ -32,12 +32,16 @@ pub fn open(section: &DataSection, seed: u64, progress: Progress<'_>) -> Result<
             let train = synthetic::generate(seed, section.train_images);
             (train, synthetic::generate(seed ^ TEST_STREAM, section.test_images), 0)
         }
-        DataKind::Cifar10 => {
-            (cifar::read_cifar10(&section.train, Split::Train)?, cifar::read_cifar10(&section.train, Split::Test)?, 0)
-        }
-        DataKind::Cifar100 => {
-            (cifar::read_cifar100(&section.train, Split::Train)?, cifar::read_cifar100(&section.train, Split::Test)?, 0)
-        }
+        DataKind::Cifar10 => (
+            cifar::read_cifar10(&section.train, Split::Train)?,
+            cifar::read_cifar10(&section.train, Split::Test)?,
+            0,
+        ),
+        DataKind::Cifar100 => (
+            cifar::read_cifar100(&section.train, Split::Train)?,
+            cifar::read_cifar100(&section.train, Split::Test)?,
+            0,
+        ),
         DataKind::Folder => {
             let options = FolderOptions { skip_corrupt: section.skip_corrupt, ..FolderOptions::default() };
             let (train, left_out) = folder::read(&section.train, &options, progress)?;

@@ -55,9 +55,11 @@ struct Shape {
 impl Lowering<'_> {
     fn node(&mut self, node: &ArchNode, normalization: &Normalization) -> Result<Op, Error> {
         match &node.op {
-            ArchOp::Input { shape: [_, height, width] } => {
-                Ok(Op::Input(Input { height: *height, width: *width, offsets: normalization.offsets().to_vec() }))
-            }
+            ArchOp::Input { shape: [_, height, width] } => Ok(Op::Input(Input {
+                height: *height,
+                width: *width,
+                offsets: normalization.offsets().to_vec(),
+            })),
             ArchOp::GlobalAvgPool { input } => Ok(Op::SumPool { input: *input }),
             ArchOp::Conv(conv) => {
                 let shape = Shape {
@@ -113,7 +115,12 @@ impl Lowering<'_> {
             algorithm: plan.algorithm,
             weight_exponents: vec![plan.weight_exponents()],
             tap_shifts: layer.tap_shifts,
-            shortcut: shortcut.map(|(input, stride, channel_offset)| Shortcut { input, stride, channel_offset, shifts }),
+            shortcut: shortcut.map(|(input, stride, channel_offset)| Shortcut {
+                input,
+                stride,
+                channel_offset,
+                shifts,
+            }),
             ring_bits: Vec::new(),
             output,
         }))

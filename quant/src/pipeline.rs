@@ -12,7 +12,7 @@ use eqo_checkpoints::format::{Checkpoint, Metadata};
 use eqo_checkpoints::plan::BitPlan;
 use eqo_datasets::{Dataset, Normalization};
 use eqo_train::evaluate::{Score, evaluate};
-use eqo_train::fit::{self, FitConfig};
+use eqo_train::fit::{self, FitConfig, Teacher};
 use eqo_train::net::Net;
 use eqo_train::recipe::{FitSection, Recipe};
 use eqo_train::tensors::NamedTensors;
@@ -20,7 +20,7 @@ use eqo_train::{Classifier, QatNet, device, import};
 
 use crate::images::{self, Images};
 use crate::report::{Accuracy, QuantizeReport};
-use crate::stages::{Stages, hash_file, hash_inputs, write_whole};
+use crate::stages::{Json, Stages, hash_file, hash_inputs, write_whole};
 use crate::verify::{Verified, verify};
 use crate::{Error, fold, lower};
 
@@ -68,8 +68,11 @@ impl Pipeline {
     /// Unreadable images, unknown architecture or device, unwritable folder.
     pub fn new(recipe: Recipe, out: &Path, resume: bool, hooks: &Hooks<'_>) -> Result<Self, Error> {
         let device = device::device_by_name(&recipe.device)?;
-        std::fs::create_dir_all(out)
-            .map_err(|source| Error::Io { path: out.to_owned(), action: "create", source })?;
+        std::fs::create_dir_all(out).map_err(|source| Error::Io {
+            path: out.to_owned(),
+            action: "create",
+            source,
+        })?;
         let reading = |done, total| report(hooks, "read images", done, total);
         let images = images::open(&recipe.data, recipe.seed, &reading)?;
         let arch = Arch::by_name(&recipe.model.arch, images.train.classes().len())?;
@@ -97,7 +100,7 @@ impl Pipeline {
         let started = Instant::now();
         let mut net = self.initial_net(&self.training_device())?;
         if self.recipe.float.steps > 0 {
-            let config = self.fit_config(&self.recipe.float, "float");
+            let config = self.fit_config(&self.recipe.float, "float", &());
             net = self.fit("float", net, None, &config, hooks)?;
         }
         let tensors = net.to_tensors();
@@ -115,21 +118,21 @@ impl Pipeline {
         let output = self.out.join("qat.safetensors");
         let inputs = self.qat_inputs();
         let folded = fold::fold(&self.arch, &float, &self.normalization())?;
-        let start = |device: &Device| {
-            QatNet::from_folded(&self.arch, &self.plan(), &folded, self.normalization(), &self.images.calibration, device)
-        };
+        let (plan, normalization) = (self.plan(), self.normalization());
+        let (arch, calibration) = (&self.arch, &self.images.calibration);
         if self.stages.is_fresh("qat", &inputs, &output) {
             let tensors = import::read_tensors(&output)?;
-            let net = start(&self.device)?;
-            return Ok(net.with_tensors(&tensors, &output.display().to_string(), &self.device)?);
+            let origin = output.display().to_string();
+            return Ok(QatNet::from_tensors(arch, &plan, normalization, &tensors, &origin, &self.device)?);
         }
         self.stages.start("qat")?;
         let started = Instant::now();
-        let mut net = start(&self.training_device())?;
+        let mut net =
+            QatNet::from_folded(arch, &plan, &folded, normalization, calibration, &self.training_device())?;
         if self.recipe.qat.steps > 0 {
             let teacher = self.float_net(&float, &self.device)?;
-            let config = self.fit_config(&self.recipe.qat, "qat");
-            net = self.fit("qat", net, Some(&teacher), &config, hooks)?;
+            let config = self.fit_config(&self.recipe.qat, "qat", &self.plan());
+            net = self.fit("qat", net, Some(&|pixels| teacher.logits(pixels)), &config, hooks)?;
         }
         let tensors = net.to_tensors();
         import::save_tensors(&output, &tensors, &[("arch", &self.arch.name)])?;
@@ -146,7 +149,8 @@ impl Pipeline {
         let float = self.train_float(hooks)?;
         let started = Instant::now();
         let classes = self.images.train.classes();
-        let (graph, weights) = lower::lower(&self.arch, &self.plan(), net.export()?, &self.normalization(), classes)?;
+        let (graph, weights) =
+            lower::lower(&self.arch, &self.plan(), net.export()?, &self.normalization(), classes)?;
         let engine = Engine::new(graph.clone(), &weights)?;
         let verified = self.verify(&engine, &net)?;
         let integer = self.integer_score(&engine, hooks)?;
@@ -154,12 +158,12 @@ impl Pipeline {
         let metadata = Metadata {
             recipe: self.recipe.to_toml(),
             dataset: self.images.test.name().to_owned(),
-            seed: self.recipe.seed.to_string(),
-            accuracy: format!("{:.6}", integer.accuracy()),
+            seed: self.recipe.seed,
+            accuracy: Some(integer.accuracy()),
         };
         let graph_hash = graph.graph_hash().iter().map(|byte| format!("{byte:02x}")).collect();
         let checkpoint = self.out.join("model.safetensors");
-        Checkpoint { graph, weights, metadata }.write(&checkpoint)?;
+        Checkpoint::new(graph, weights, metadata)?.write(&checkpoint)?;
         let report = QuantizeReport {
             name: self.recipe.name.clone(),
             arch: self.arch.name.clone(),
@@ -176,11 +180,11 @@ impl Pipeline {
         Ok(report)
     }
 
-    fn fit<N: Classifier + fit::Trainable>(
+    fn fit<N: Classifier>(
         &self,
         stage: &'static str,
         net: N,
-        teacher: Option<&Net>,
+        teacher: Option<Teacher<'_>>,
         config: &FitConfig,
         hooks: &Hooks<'_>,
     ) -> Result<N, Error> {
@@ -203,7 +207,10 @@ impl Pipeline {
         let test = &self.images.test;
         let progress = |done, total| report(hooks, "evaluate integer", done, total);
         let logits = engine.run_all(test.pixels(), &progress)?;
-        let hits = logits.iter().zip(test.labels()).filter(|&(logits, &label)| class_of(logits) == usize::from(label));
+        let hits = logits
+            .iter()
+            .zip(test.labels())
+            .filter(|&(logits, &label)| class_of(logits) == usize::from(label));
         Ok(Score { correct: hits.count(), total: test.len() })
     }
 
@@ -226,7 +233,12 @@ impl Pipeline {
     }
 
     fn float_net(&self, tensors: &NamedTensors, device: &Device) -> Result<Net, Error> {
-        let origin = self.recipe.model.weights.as_ref().map_or("trained weights".to_owned(), |p| p.display().to_string());
+        let origin = self
+            .recipe
+            .model
+            .weights
+            .as_ref()
+            .map_or("trained weights".to_owned(), |p| p.display().to_string());
         Ok(Net::from_tensors(&self.arch, self.normalization(), tensors, &origin, device)?)
     }
 
@@ -242,8 +254,10 @@ impl Pipeline {
         self.device.clone().autodiff()
     }
 
-    fn fit_config(&self, section: &FitSection, stage: &str) -> FitConfig {
-        FitConfig::new(section, self.recipe.seed, self.out.join(stage), self.resume)
+    fn fit_config(&self, section: &FitSection, stage: &str, identity: &dyn Json) -> FitConfig {
+        let identity = hash_inputs(&[&self.recipe.model, identity]);
+        let config = FitConfig::new(section, &self.normalization(), self.recipe.seed, self.out.join(stage));
+        FitConfig { identity, resume: self.resume, ..config }
     }
 
     fn float_inputs(&self) -> String {

@@ -53,7 +53,7 @@ impl Stages {
 }
 
 /// A hash over everything that decides a stage's output.
-pub fn hash_inputs(parts: &[&dyn ErasedSerialize]) -> String {
+pub fn hash_inputs(parts: &[&dyn Json]) -> String {
     let mut hasher = blake3::Hasher::new();
     for part in parts {
         let json = part.json();
@@ -64,12 +64,12 @@ pub fn hash_inputs(parts: &[&dyn ErasedSerialize]) -> String {
 }
 
 /// What can be an input of a stage.
-pub trait ErasedSerialize {
+pub trait Json {
     /// Its JSON; equal values have equal texts.
     fn json(&self) -> String;
 }
 
-impl<T: Serialize> ErasedSerialize for T {
+impl<T: Serialize> Json for T {
     fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }

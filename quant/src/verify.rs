@@ -35,7 +35,12 @@ pub fn verify(engine: &Engine, images: &[&[u8]], fake: &[Vec<i64>]) -> Result<Ve
     Ok(verified)
 }
 
-fn compare(engine: &Engine, (image, node): (usize, usize), tensor: &IntTensor, fake: &[i64]) -> Result<(), Error> {
+fn compare(
+    engine: &Engine,
+    (image, node): (usize, usize),
+    tensor: &IntTensor,
+    fake: &[i64],
+) -> Result<(), Error> {
     let each = tensor.values.len();
     for (element, &integer) in tensor.values.iter().enumerate() {
         // A trace that is too short differs at the first absent element.
