@@ -9,9 +9,11 @@ use crate::layout::{shortcut, sum_pool};
 use crate::weights::Weights;
 use crate::{Error, range};
 
+mod batch;
 mod conv;
 mod product;
 
+pub use batch::class_of;
 use conv::CompiledConv;
 
 /// Integers of one node, `[channels, height, width]`, row-major.
@@ -23,7 +25,8 @@ pub struct IntTensor {
     pub values: Vec<i64>,
 }
 
-/// A graph with its weights, ready to run. No `Debug`: it holds the server's weights.
+/// A graph with its weights, ready to run; [`crate::Checkpoint::engine`] makes one too. No `Debug`: it holds the
+/// server's weights.
 pub struct Engine {
     graph: CheckedGraph,
     layers: Vec<Option<CompiledConv>>,
@@ -36,6 +39,11 @@ impl Engine {
     /// Those of [`range::prove`].
     pub fn new(graph: CheckedGraph, weights: &Weights) -> Result<Self, Error> {
         range::prove(&graph, weights)?;
+        Ok(Self::compile(graph, weights))
+    }
+
+    /// Graph and weights are already proven.
+    pub(crate) fn compile(graph: CheckedGraph, weights: &Weights) -> Self {
         let layers = graph
             .nodes()
             .iter()
@@ -48,7 +56,7 @@ impl Engine {
                 Op::Input(_) | Op::SumPool { .. } => None,
             })
             .collect();
-        Ok(Self { graph, layers })
+        Self { graph, layers }
     }
 
     /// The graph that runs.
@@ -71,7 +79,7 @@ impl Engine {
     /// [`Error::Image`] unless the image has the graph's shape.
     pub fn trace(&self, image: &[u8]) -> Result<Vec<IntTensor>, Error> {
         let expected = self.graph.shape(0);
-        if image.len() != expected.iter().product() {
+        if image.len() != expected.iter().product::<usize>() {
             return Err(Error::Image { expected, found: image.len() });
         }
         let mut tensors: Vec<IntTensor> = Vec::with_capacity(self.layers.len());
@@ -90,7 +98,7 @@ impl Engine {
                 sum_pool(height * width, &tensors[*input].values)
             }
             (Op::Input(input), _) => centre(input, image),
-            (Op::Conv(_), None) => unreachable!("Engine::new compiles every convolution the proof saw"),
+            (Op::Conv(_), None) => unreachable!("every convolution of a proven graph has weights"),
         }
     }
 

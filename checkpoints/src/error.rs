@@ -45,6 +45,14 @@ pub enum Error {
         /// What to do about it.
         next: &'static str,
     },
+    /// A node of the graph inside a file breaks a rule.
+    #[error("{file}: {fault}")]
+    InFile {
+        /// The file's path or "checkpoint" for bytes in memory.
+        file: String,
+        /// What is wrong inside.
+        fault: Box<Error>,
+    },
     /// An image that isn't of the graph's shape.
     #[error(
         "image: expected {} bytes for [channels, height, width] = {expected:?}, found {found}. Resize the image to the graph's input.",
@@ -82,5 +90,27 @@ impl Error {
             found: found.to_string(),
             next,
         }
+    }
+
+    /// A file that can't be read as a whole.
+    pub fn file(
+        file: &str,
+        what: impl ToString,
+        expected: impl ToString,
+        found: impl ToString,
+        next: &'static str,
+    ) -> Self {
+        Self::File {
+            file: file.to_owned(),
+            what: what.to_string(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+            next,
+        }
+    }
+
+    /// The same fault with the name of the file it is in.
+    pub(crate) fn in_file(self, file: &str) -> Self {
+        Self::InFile { file: file.to_owned(), fault: Box::new(self) }
     }
 }

@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::winograd::Algorithm;
 
 mod check;
+mod json;
 
 pub use check::CheckedGraph;
+pub use json::MAX_GRAPH_JSON;
 
 /// Index of a node in [`Graph::nodes`]; inputs always have a smaller index.
 pub type NodeId = usize;
@@ -120,7 +122,7 @@ pub struct Shortcut {
 
 /// What a convolution puts out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Output {
     /// The accumulator itself (logits, projection shortcuts).
     Accumulator,

@@ -103,7 +103,7 @@ impl ConvLayout {
         elements / (self.taps() * self.output[0] * self.columns())
     }
 
-    /// Tile or window origins along one axis hold this many pixels of padding before the image.
+    /// The pixel at `offset` of the tile or window whose padded origin is `origin`; `None` in the padding.
     fn source(&self, origin: usize, offset: usize, size: usize) -> Option<usize> {
         (origin + offset).checked_sub(self.padding).filter(|&at| at < size)
     }

@@ -6,6 +6,7 @@
 //! - [`plan`]: the bit widths and algorithms chosen for an architecture.
 //! - [`graph`]: the **public** integer graph (shapes, bit widths, shifts, rings), known to both parties.
 //! - [`weights`]: the **private** integer weights, the server's alone.
+//! - [`mod@format`]: the file that holds both.
 //! - [`range`]: the proof that every accumulator fits its ring.
 //! - [`engine`]: plain integer inference, the meaning of a graph with its weights; [`layout`] is what it shares with
 //!   the private protocol.
@@ -17,11 +18,15 @@ pub mod arith;
 pub mod cost;
 pub mod engine;
 pub mod error;
+pub mod format;
 pub mod graph;
 pub mod layout;
 pub mod plan;
 pub mod range;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod weights;
 pub mod winograd;
 
 pub use error::Error;
+pub use format::Checkpoint;

@@ -79,7 +79,8 @@ pub fn fit_rings(mut graph: Graph, weights: &Weights) -> Result<CheckedGraph, Er
 }
 
 /// The smallest signed ring that holds the accumulators `bounds` of output channel `channel` and what its
-/// [`Output`] adds to them; `None` when more than 62 bits are needed.
+/// [`Output`] adds to them; `None` when more than 62 bits are needed. The output must be one that
+/// [`Graph::check`] accepts, with such a channel.
 pub fn needed_ring_bits(output: &Output, channel: usize, bounds: (i128, i128)) -> Option<u8> {
     let (low, high) = match output {
         Output::Accumulator => bounds,

@@ -1,1 +1,25 @@
-//! (being written)
+//! Training on Burn: float networks, PyTorch importers, Winograd-domain fake quantization, the training loop.
+//!
+//! Reading order: [`device`], [`import`] and [`tensors`] (weights in and out), [`net`] (the float network),
+//! [`evaluate`] (accuracy), [`scales`] (the exponents and shifts of a quantized layer), [`qat`] (the quantized network).
+
+pub mod classifier;
+pub mod device;
+pub mod error;
+pub mod evaluate;
+pub mod import;
+pub mod net;
+pub mod pixels;
+pub mod qat;
+pub mod recipe;
+pub mod scales;
+pub mod tensors;
+
+mod interpret;
+mod quantizer;
+mod state_dict;
+mod winograd;
+
+pub use classifier::Classifier;
+pub use error::{Error, Result};
+pub use qat::{ExportedLayer, FoldedLayer, FoldedWeights, QatNet};

@@ -302,6 +302,18 @@ mod tests {
     }
 
     #[test]
+    fn the_table_in_configs_has_every_key() {
+        let table = include_str!("../../configs/README.md");
+        for key in keys::known_keys() {
+            let row = match key.strip_prefix("float").or_else(|| key.strip_prefix("qat")) {
+                Some(rest) => rest.to_owned(),
+                None => key,
+            };
+            assert!(row.is_empty() || table.contains(&format!("{row}`")) || table.contains(&format!("[{row}]")), "{row}");
+        }
+    }
+
+    #[test]
     fn overrides_set_any_key_and_are_checked_like_the_file() {
         let overrides = ["bits.weight=2", "model.weights=a/b.th", "name=\"x\"", "float.flip=false"].map(String::from);
         let recipe = Recipe::parse("", "test", &overrides).unwrap();

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{Conv, Graph, Input, Node, NodeId, Op, Output, Shortcut};
+use super::{Conv, Graph, Input, Node, NodeId, Op, Output};
 use crate::Error;
+
+mod conv;
+
+use conv::conv_shape;
 
 /// Largest side of an image or feature map, and largest channel count; bounds every allocation made from a graph.
 const MAX_SIZE: usize = 1 << 13;
@@ -124,161 +128,6 @@ fn shape(graph: &Graph, id: NodeId, shapes: &[[usize; 3]]) -> Result<[usize; 3],
                 return Err(fault(node, "input", "an activation", "the image, a sum or an accumulator"));
             }
             Ok([channels, 1, 1])
-        }
-    }
-}
-
-fn conv_shape(graph: &Graph, node: &Node, conv: &Conv, shapes: &[[usize; 3]]) -> Result<[usize; 3], Error> {
-    let [channels, height, width] = earlier(node, conv.input, shapes)?;
-    if matches!(&graph.nodes[conv.input].op, Op::Conv(Conv { output: Output::Accumulator, .. })) {
-        return Err(fault(node, "input", "the image, an activation or a sum", "an accumulator"));
-    }
-    if channels != conv.in_channels {
-        return Err(fault(node, "in_channels", channels, conv.in_channels));
-    }
-    bounded(&node.name, "out_channels", conv.out_channels, 1, MAX_SIZE)?;
-    bounded(&node.name, "kernel", conv.kernel, 1, 15)?;
-    bounded(&node.name, "stride", conv.stride, 1, 8)?;
-    bounded(&node.name, "padding", conv.padding, 0, 7)?;
-    if conv.algorithm.transform().is_some() && (conv.kernel != 3 || conv.stride != 1) {
-        return Err(fault(
-            node,
-            "algorithm",
-            "direct, for any kernel but 3 at stride 1",
-            conv.algorithm.name(),
-        ));
-    }
-    let out =
-        |size: usize| (size + 2 * conv.padding).checked_sub(conv.kernel).map(|room| room / conv.stride + 1);
-    let (Some(out_height), Some(out_width)) = (out(height), out(width)) else {
-        return Err(fault(
-            node,
-            "kernel",
-            format!("at most {}", height.min(width) + 2 * conv.padding),
-            conv.kernel,
-        ));
-    };
-    let shape = bounded_shape(node, [conv.out_channels, out_height, out_width])?;
-    check_exponents(node, conv)?;
-    check_channels(node, conv)?;
-    if let Some(shortcut) = &conv.shortcut {
-        check_shortcut(graph, node, conv, shortcut, (shape, shapes))?;
-    }
-    Ok(shape)
-}
-
-fn check_exponents(node: &Node, conv: &Conv) -> Result<(), Error> {
-    let lists = conv.weight_exponents.len();
-    if lists != 1 && lists != conv.positions() {
-        return Err(fault(node, "weight_exponents", format!("1 or {} lists", conv.positions()), lists));
-    }
-    for list in &conv.weight_exponents {
-        if list.len() != conv.weight_bits() || !(2..=8).contains(&list.len()) {
-            return Err(fault(node, "weight bits", "2 to 8, the same at every tap", list.len()));
-        }
-        if !list.is_sorted_by(|a, b| a < b) || list.last().is_some_and(|&top| top > 24) {
-            return Err(fault(
-                node,
-                "weight_exponents",
-                "strictly increasing, at most 24",
-                format!("{list:?}"),
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn check_channels(node: &Node, conv: &Conv) -> Result<(), Error> {
-    let out = conv.out_channels;
-    if conv.ring_bits.len() != out || conv.ring_bits.iter().any(|bits| !(2..=62).contains(bits)) {
-        return Err(fault(
-            node,
-            "ring_bits",
-            format!("{out} widths of 2 to 62"),
-            format!("{:?}", conv.ring_bits),
-        ));
-    }
-    let taps = conv.algorithm.taps();
-    if conv.tap_shifts.len() != taps || conv.tap_shifts.iter().any(|row| row.len() != out) {
-        return Err(fault(node, "tap_shifts", format!("{taps} rows of {out}"), conv.tap_shifts.len()));
-    }
-    for position in 0..conv.positions() {
-        let top = conv.exponents(position).last().copied().unwrap_or(0);
-        for channel in 0..out {
-            let (shift, ring) = (conv.tap_shift(position, channel), conv.ring_bits[channel]);
-            if u32::from(shift) + u32::from(top) >= u32::from(ring) {
-                return Err(fault(
-                    node,
-                    "tap shift plus top exponent",
-                    format!("below the ring of {ring} bits"),
-                    shift,
-                ));
-            }
-        }
-    }
-    if let Output::Activation { bits, shifts } = &conv.output {
-        if !(2..=8).contains(bits) {
-            return Err(fault(node, "activation bits", "2 to 8", bits));
-        }
-        let fits =
-            |(&shift, &ring): (&u8, &u8)| shift >= 1 && u32::from(shift) + u32::from(*bits) < u32::from(ring);
-        if shifts.len() != out || !shifts.iter().zip(&conv.ring_bits).all(fits) {
-            return Err(fault(
-                node,
-                "output shifts",
-                format!("{out} of 1 to ring - {bits} - 1"),
-                format!("{shifts:?}"),
-            ));
-        }
-    }
-    Ok(())
-}
-
-type Shapes<'a> = ([usize; 3], &'a [[usize; 3]]);
-
-fn check_shortcut(
-    graph: &Graph,
-    node: &Node,
-    conv: &Conv,
-    shortcut: &Shortcut,
-    at: Shapes,
-) -> Result<(), Error> {
-    let (shape, shapes) = at;
-    let [channels, height, width] = earlier(node, shortcut.input, shapes)?;
-    bounded(&node.name, "shortcut stride", shortcut.stride, 1, 8)?;
-    let strided = [height.div_ceil(shortcut.stride), width.div_ceil(shortcut.stride)];
-    if strided != shape[1..] {
-        return Err(fault(node, "shortcut shape", format!("{:?}", &shape[1..]), format!("{strided:?}")));
-    }
-    if shortcut.channel_offset > conv.out_channels || channels > conv.out_channels - shortcut.channel_offset {
-        return Err(fault(node, "shortcut channels", format!("at most {}", conv.out_channels), channels));
-    }
-    let fits = |(&shift, &ring): (&u8, &u8)| shift < ring;
-    if shortcut.shifts.len() != conv.out_channels || !shortcut.shifts.iter().zip(&conv.ring_bits).all(fits) {
-        return Err(fault(
-            node,
-            "shortcut shifts",
-            "one below the ring for each output channel",
-            shortcut.shifts.len(),
-        ));
-    }
-    match &graph.nodes[shortcut.input].op {
-        Op::Conv(Conv { output: Output::Activation { .. }, .. }) => Ok(()),
-        Op::Conv(inner) => (0..channels).try_for_each(|channel| {
-            let out = channel + shortcut.channel_offset;
-            let needed = conv.ring_bits[out] - shortcut.shifts[out];
-            if inner.ring_bits[channel] >= needed {
-                return Ok(());
-            }
-            Err(fault(
-                node,
-                "shortcut accumulator ring",
-                format!("at least {needed} bits"),
-                inner.ring_bits[channel],
-            ))
-        }),
-        Op::Input(_) | Op::SumPool { .. } => {
-            Err(fault(node, "shortcut", "an activation or accumulator", "another"))
         }
     }
 }

@@ -5,13 +5,22 @@
 //!
 //! All communication formulas give payload bytes; [`wire_bytes`](crate::transport::wire_bytes) adds the frame headers.
 
+mod base;
 mod cot;
+mod hash;
 mod one_of_n;
+mod pprf;
+mod prg;
+mod setup;
+mod softspoken;
 mod stock;
+#[cfg(test)]
+mod tests;
+mod transpose;
 mod triples;
 
 pub use cot::{Correlation, CotShape};
-pub use stock::{Ots, prepare_payloads, prepared, setup_payloads};
+pub use setup::{Ots, prepare_payloads, setup_payloads};
 pub use triples::BitTriples;
 
 use crate::Error;
@@ -37,8 +46,14 @@ impl OtKind {
     /// # Errors
     /// [`Error::Config`] unless `k` is 1, 2, 4 or 8.
     pub fn soft_spoken(k: u32) -> Result<Self, Error> {
+        let kind = Self::SoftSpoken { k };
+        kind.k().map(|_| kind)
+    }
+
+    fn k(self) -> Result<usize, Error> {
+        let Self::SoftSpoken { k } = self;
         if [1, 2, 4, 8].contains(&k) {
-            return Ok(Self::SoftSpoken { k });
+            return Ok(k as usize);
         }
         Err(Error::Config {
             what: "SoftSpoken k",
@@ -47,6 +62,11 @@ impl OtKind {
             next: "take 4 for a fast link, 8 for a slow one, 1 to run as IKNP",
         })
     }
+}
+
+/// How many OTs really come out of a request for `count`: rounded up to a multiple of 128.
+pub const fn prepared(count: u64) -> u64 {
+    count.next_multiple_of(128)
 }
 
 /// The sender of correlated random OTs: it holds delta and, for each OT, q with q = t ^ r * delta.

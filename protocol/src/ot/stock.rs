@@ -1,55 +1,120 @@
-//! signatures first
-#![allow(clippy::todo, unused)]
-use super::OtKind;
+//! The stock of random OTs of one direction, drawn down so that each serves once.
+
+use zeroize::Zeroizing;
+
+use super::hash::OtHash;
+use super::{Block, RandomCotReceiver, RandomCotSender};
+use crate::Error;
 use crate::transport::Channel;
-use crate::{Error, PartyRng, Role};
 
-/// Random OTs in both directions with the peer, each used once.
-pub struct Ots {}
+/// Random OTs taken out of a sender's stock. OT j has the serial number `first_serial` + j, which no other OT of the
+/// direction has, and the keys H(q_j) and H(q_j ^ delta).
+pub(super) struct SenderDraw {
+    pub(super) q: Zeroizing<Vec<Block>>,
+    pub(super) first_serial: u64,
+}
 
-impl Ots {
-    /// Runs the base OTs of both directions with the peer, booked under `Scope::BaseOt`. Both parties call it.
-    ///
-    /// # Communication cost
-    /// [`setup_payloads`] each way, each exchanged in one round.
-    pub fn setup(channel: &mut Channel, role: Role, kind: OtKind, rng: &mut PartyRng) -> Result<Self, Error> {
-        todo!()
+/// Random OTs taken out of a receiver's stock; the key of OT j is H(t_j), its choice r_j.
+pub(super) struct ReceiverDraw {
+    pub(super) t: Zeroizing<Vec<Block>>,
+    pub(super) r: Zeroizing<Vec<bool>>,
+    pub(super) first_serial: u64,
+}
+
+/// The stock with this party as sender.
+pub(super) struct SenderStock {
+    source: Box<dyn RandomCotSender>,
+    pub(super) delta: Zeroizing<Block>,
+    pub(super) hash: OtHash,
+    q: Zeroizing<Vec<Block>>,
+    next_serial: u64,
+}
+
+impl SenderStock {
+    pub(super) fn new(source: Box<dyn RandomCotSender>, hash: OtHash) -> Self {
+        let delta = Zeroizing::new(source.delta());
+        Self { source, delta, hash, q: Zeroizing::default(), next_serial: 0 }
     }
-    /// Adds random OTs to the stock: `as_sender` of them with this party as sender, `as_receiver` as receiver, each
-    /// rounded up by [`prepared`]; the peer calls it with the two swapped. Booked under `Scope::OtExtension`, one round.
-    ///
-    /// # Communication cost
-    /// From receiver to sender: one message for each of [`prepare_payloads`]; nothing the other way.
-    pub fn prepare(
-        &mut self,
-        channel: &mut Channel,
-        as_sender: usize,
-        as_receiver: usize,
-    ) -> Result<(), Error> {
-        todo!()
+
+    pub(super) fn left(&self) -> usize {
+        self.q.len()
     }
-    /// Random OTs left with this party as sender.
-    pub fn left_as_sender(&self) -> usize {
-        todo!()
+
+    pub(super) fn reserve(&mut self, more: usize) {
+        grow(&mut self.q, more);
     }
-    /// Random OTs left with this party as receiver.
-    pub fn left_as_receiver(&self) -> usize {
-        todo!()
+
+    pub(super) fn extend(&mut self, channel: &mut Channel, count: usize) -> Result<(), Error> {
+        let made = Zeroizing::new(self.source.extend(channel, count)?);
+        self.q.extend_from_slice(&made);
+        Ok(())
+    }
+
+    /// The peer's stock has the same size and is drawn in the same order, so both take the same OTs.
+    pub(super) fn draw(&mut self, count: usize) -> Result<SenderDraw, Error> {
+        check("random OTs as sender", count, self.q.len())?;
+        let first_serial = self.next_serial;
+        self.next_serial += count as u64;
+        let rest = self.q.len() - count;
+        Ok(SenderDraw { q: Zeroizing::new(self.q.drain(rest..).collect()), first_serial })
     }
 }
 
-/// How many OTs one direction of [`Ots::prepare`] really makes: `count` rounded up to a multiple of 128.
-pub const fn prepared(count: u64) -> u64 {
-    count.div_ceil(128) * 128
+/// The stock with this party as receiver.
+pub(super) struct ReceiverStock {
+    source: Box<dyn RandomCotReceiver>,
+    pub(super) hash: OtHash,
+    t: Zeroizing<Vec<Block>>,
+    r: Zeroizing<Vec<bool>>,
+    next_serial: u64,
 }
 
-/// Payload bytes of the messages by which one direction of [`Ots::prepare`] makes `count` OTs.
-pub fn prepare_payloads(kind: OtKind, count: u64) -> impl Iterator<Item = u64> {
-    todo!();
-    std::iter::empty()
+impl ReceiverStock {
+    pub(super) fn new(source: Box<dyn RandomCotReceiver>, hash: OtHash) -> Self {
+        Self { source, hash, t: Zeroizing::default(), r: Zeroizing::default(), next_serial: 0 }
+    }
+
+    pub(super) fn left(&self) -> usize {
+        self.t.len()
+    }
+
+    pub(super) fn reserve(&mut self, more: usize) {
+        grow(&mut self.t, more);
+        grow(&mut self.r, more);
+    }
+
+    pub(super) fn extend(&mut self, channel: &mut Channel, count: usize) -> Result<(), Error> {
+        let (r, t) = self.source.extend(channel, count)?;
+        let (r, t) = (Zeroizing::new(r), Zeroizing::new(t));
+        self.r.extend_from_slice(&r);
+        self.t.extend_from_slice(&t);
+        Ok(())
+    }
+
+    /// See [`SenderStock::draw`].
+    pub(super) fn draw(&mut self, count: usize) -> Result<ReceiverDraw, Error> {
+        check("random OTs as receiver", count, self.t.len())?;
+        let first_serial = self.next_serial;
+        self.next_serial += count as u64;
+        let rest = self.t.len() - count;
+        let t = Zeroizing::new(self.t.drain(rest..).collect());
+        let r = Zeroizing::new(self.r.drain(rest..).collect());
+        Ok(ReceiverDraw { t, r, first_serial })
+    }
 }
 
-/// Payload bytes of the messages that each party sends in [`Ots::setup`], one exchange each.
-pub fn setup_payloads(kind: OtKind) -> Vec<u64> {
-    todo!()
+fn check(what: &'static str, needed: usize, available: usize) -> Result<(), Error> {
+    if needed > available {
+        return Err(Error::Exhausted { what, needed, available });
+    }
+    Ok(())
+}
+
+/// Makes room for `more` elements; the old memory is wiped, which growing a `Vec` in place would not do.
+fn grow<T: Copy + zeroize::Zeroize>(secrets: &mut Zeroizing<Vec<T>>, more: usize) {
+    if secrets.capacity() - secrets.len() < more {
+        let mut grown = Zeroizing::new(Vec::with_capacity(secrets.len() + more));
+        grown.extend_from_slice(secrets);
+        *secrets = grown;
+    }
 }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::frame::{End, FRAME_HEADER, Frame, MAX_FRAME, read_frames, write_frames};
+use super::frame::{End, Frame, MAX_FRAME, read_frames, split, write_frames};
 use super::{Meter, Scope};
 use crate::Error;
 
@@ -72,7 +72,7 @@ impl Channel {
     /// [`wire_bytes`](super::wire_bytes)`(payload.len())` to the peer.
     pub fn send(&mut self, payload: Vec<u8>) -> Result<(), Error> {
         for frame in split(payload, self.depth_to_send()) {
-            self.meter.sent(frame_bytes(&frame), frame.depth);
+            self.meter.sent(frame.wire_bytes(), frame.depth);
             let pushed = match self.outbox.try_send(frame) {
                 Ok(()) => Ok(()),
                 Err(mpsc::error::TrySendError::Full(frame)) => {
@@ -121,7 +121,7 @@ impl Channel {
     pub fn exchange_sized(&mut self, mine: Vec<u8>, their_len: usize) -> Result<Vec<u8>, Error> {
         let frames = split(mine, self.depth_to_send());
         for frame in &frames {
-            self.meter.sent(frame_bytes(frame), frame.depth);
+            self.meter.sent(frame.wire_bytes(), frame.depth);
         }
         let (outbox, inbox, wait) = (&self.outbox, &mut self.inbox, self.timeout);
         let sending = async {
@@ -232,7 +232,7 @@ impl Channel {
                 found: frame.depth.to_string(),
             });
         }
-        self.meter.received(frame_bytes(&frame), frame.depth);
+        self.meter.received(frame.wire_bytes(), frame.depth);
         Ok(frame.payload)
     }
 
@@ -297,19 +297,4 @@ async fn push(outbox: &mpsc::Sender<Frame>, frame: Frame, wait: Duration) -> Res
 async fn pull(inbox: &mut mpsc::Receiver<Result<Frame, End>>, wait: Duration) -> Result<Frame, Stop> {
     let received = timeout(wait, inbox.recv()).await.map_err(|_| Stop::RecvLate)?;
     received.ok_or(Stop::RecvEnded)?.map_err(Stop::Stream)
-}
-
-fn frame_bytes(frame: &Frame) -> u64 {
-    (FRAME_HEADER + frame.payload.len()) as u64
-}
-
-/// Cuts a payload at [`MAX_FRAME`]; one that fits in a frame isn't copied.
-fn split(payload: Vec<u8>, depth: u32) -> Vec<Frame> {
-    if payload.len() > MAX_FRAME {
-        payload.chunks(MAX_FRAME).map(|part| Frame { depth, payload: part.to_vec() }).collect()
-    } else if payload.is_empty() {
-        Vec::new()
-    } else {
-        vec![Frame { depth, payload }]
-    }
 }

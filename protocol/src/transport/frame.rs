@@ -29,6 +29,23 @@ pub(super) struct Frame {
     pub(super) payload: Vec<u8>,
 }
 
+impl Frame {
+    pub(super) fn wire_bytes(&self) -> u64 {
+        (FRAME_HEADER + self.payload.len()) as u64
+    }
+}
+
+/// Cuts a payload at [`MAX_FRAME`]; one that fits in a frame isn't copied.
+pub(super) fn split(payload: Vec<u8>, depth: u32) -> Vec<Frame> {
+    if payload.len() > MAX_FRAME {
+        payload.chunks(MAX_FRAME).map(|part| Frame { depth, payload: part.to_vec() }).collect()
+    } else if payload.is_empty() {
+        Vec::new()
+    } else {
+        vec![Frame { depth, payload }]
+    }
+}
+
 /// Why no more frames will come.
 pub(super) enum End {
     Closed { within_frame: bool },

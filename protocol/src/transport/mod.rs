@@ -8,10 +8,14 @@ mod channel;
 mod frame;
 mod memory;
 mod meter;
+mod packed;
 mod tcp;
+#[cfg(test)]
+mod tests;
 
 pub use channel::{Channel, QUEUE_FRAMES, TransportConfig};
 pub use frame::{FRAME_HEADER, MAX_FRAME, frame_count, wire_bytes};
 pub use memory::memory_pair;
 pub use meter::{Meter, Scope, Traffic};
+pub(crate) use packed::{PackedRecv, PackedSend};
 pub use tcp::{Listener, connect};

@@ -47,7 +47,7 @@ pub(super) fn is_plain(name: &str) -> bool {
 }
 
 /// Every key of the recipe, sections and dotted. The template sets the optional ones, which defaults leave out.
-fn known_keys() -> Vec<String> {
+pub(super) fn known_keys() -> Vec<String> {
     let mut template = Recipe::default();
     template.model.weights = Some("weights".into());
     Table::try_from(&template).map(|table| dotted_keys(&table)).unwrap_or_default()

@@ -1,0 +1,115 @@
+//! Random but sound checkpoints: every kind of node, proven rings, reproducible from a seed. For tests and the
+//! committed fixture only.
+
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::arch::Arch;
+use crate::format::Checkpoint;
+use crate::plan::BitPlan;
+
+mod blocks;
+mod network;
+mod planned;
+
+use network::Network;
+
+/// What a random network looks like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// Channels, height and width of the image.
+    pub image: [usize; 3],
+    /// Logits.
+    pub classes: usize,
+    /// Blocks after the first convolution; sum pooling and a linear layer follow them.
+    pub blocks: Vec<Block>,
+}
+
+/// A block of a random network; widths, bits, shifts and exponents are drawn at random.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Block {
+    /// Winograd convolution with this padding.
+    Winograd {
+        /// 0, 1 or 2.
+        padding: usize,
+    },
+    /// Direct convolution.
+    Direct {
+        /// Kernel size.
+        kernel: usize,
+        /// Stride; the padding is `kernel / 2`.
+        stride: usize,
+    },
+    /// Two Winograd convolutions with the identity added.
+    Identity,
+    /// A strided and a Winograd convolution with an option-A shortcut (He et al. 2015, §3.3).
+    OptionA,
+    /// A strided and a Winograd convolution with a 1x1 projection shortcut, an accumulator of its own.
+    Projection,
+}
+
+impl Spec {
+    /// Every kind of node once, on an odd-sized image.
+    pub fn every_kind() -> Self {
+        use Block::{Direct, Identity, OptionA, Projection, Winograd};
+        let blocks = vec![
+            Winograd { padding: 1 },
+            OptionA,
+            Identity,
+            Projection,
+            Winograd { padding: 2 },
+            Direct { kernel: 1, stride: 1 },
+        ];
+        Self { image: [3, 9, 8], classes: 5, blocks }
+    }
+
+    /// A small network: images up to 12x12, up to three blocks.
+    pub fn random(seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let image = [rng.random_range(1..=3), rng.random_range(1..=12), rng.random_range(1..=12)];
+        let blocks = (0..rng.random_range(0..=3)).map(|_| Block::random(&mut rng)).collect();
+        Self { image, classes: rng.random_range(1..=10), blocks }
+    }
+}
+
+impl Block {
+    fn random(rng: &mut ChaCha8Rng) -> Self {
+        match rng.random_range(0..5) {
+            0 => Self::Winograd { padding: rng.random_range(1..=2) },
+            1 => Self::Direct { kernel: rng.random_range(1..=5), stride: rng.random_range(1..=3) },
+            2 => Self::Identity,
+            3 => Self::OptionA,
+            _ => Self::Projection,
+        }
+    }
+}
+
+/// A network of this shape with random integer weights, tap shifts, bit exponents and output shifts; rings are the
+/// proven ones. The same seed and spec give the same checkpoint.
+///
+/// # Panics
+/// If the spec makes an impossible network, such as a kernel larger than its padded input.
+pub fn random_checkpoint(seed: u64, spec: &Spec) -> Checkpoint {
+    let mut network = Network::new(seed, spec.image);
+    blocks::grow(&mut network, &spec.blocks, spec.classes);
+    network.finish("random")
+}
+
+/// An architecture at a plan's bits with random weights, for measurements that don't depend on accuracy.
+///
+/// # Panics
+/// If the plan lacks a layer, or puts Winograd where it can't be.
+pub fn random_arch(seed: u64, arch: &Arch, plan: &BitPlan) -> Checkpoint {
+    planned::grow(seed, arch, plan).finish(&arch.name)
+}
+
+/// Pixels for a checkpoint's graph, `[channels][height][width]`; every fourth image holds extremes only.
+pub fn random_image(seed: u64, checkpoint: &Checkpoint) -> Vec<u8> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut image = vec![0; checkpoint.graph().shape(0).iter().product()];
+    rng.fill_bytes(&mut image);
+    if seed.is_multiple_of(4) {
+        image.iter_mut().for_each(|pixel| *pixel = if *pixel < 128 { 0 } else { 255 });
+    }
+    image
+}

@@ -1,0 +1,85 @@
+//! Throughput of random OTs for each k, and of vector COTs as a matmul uses them. Both parties run in one process, each on
+//! its thread, so a figure is what a machine with two free cores reaches end to end.
+
+use std::hint::black_box;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use eqo_protocol::ot::{Correlation, CotShape, OtKind, Ots};
+use eqo_protocol::transport::{Channel, TransportConfig, memory_pair};
+use eqo_protocol::{Error, PartyRng, Role};
+use tokio::runtime::Runtime;
+
+const RANDOM_OTS: usize = 1 << 20;
+const COTS: usize = 1 << 16;
+
+/// Prepares `count` OTs with the server as sender, then runs both parties; the time is the server's, without set-up.
+fn run(
+    count: usize,
+    kind: OtKind,
+    server: impl FnOnce(&mut Channel, &mut Ots) -> Result<(), Error> + Send,
+    client: impl FnOnce(&mut Channel, &mut Ots) -> Result<(), Error> + Send,
+) -> Result<Duration, Error> {
+    let runtime = Runtime::new().expect("a tokio runtime");
+    let (mut one, mut other) = memory_pair(1 << 20, runtime.handle(), TransportConfig::default());
+    thread::scope(|scope| {
+        let client = scope.spawn(move || {
+            let mut ots = Ots::setup(&mut other, Role::Client, kind, &mut PartyRng::from_os()?)?;
+            ots.prepare(&mut other, 0, count)?;
+            client(&mut other, &mut ots)
+        });
+        let mut ots = Ots::setup(&mut one, Role::Server, kind, &mut PartyRng::from_os()?)?;
+        ots.prepare(&mut one, count, 0)?;
+        let start = Instant::now();
+        server(&mut one, &mut ots)?;
+        client.join().expect("client thread")?;
+        Ok(start.elapsed())
+    })
+}
+
+fn timed(iterations: u64, once: impl Fn() -> Result<Duration, Error>) -> Duration {
+    (0..iterations).map(|_| once().expect("both parties succeed")).sum()
+}
+
+/// Keeps the compiler from dropping the work that made a share.
+fn use_share(share: &[u64]) {
+    black_box(share);
+}
+
+fn random_cot(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("random OT");
+    group.throughput(Throughput::Elements(RANDOM_OTS as u64)).sample_size(10);
+    for k in [1, 2, 4, 8] {
+        let once = || {
+            let kind = OtKind::soft_spoken(k)?;
+            let server = |channel: &mut Channel, ots: &mut Ots| ots.prepare(channel, RANDOM_OTS, 0);
+            run(0, kind, server, |channel, ots| ots.prepare(channel, 0, RANDOM_OTS))
+        };
+        group.bench_function(BenchmarkId::new("k", k), |bencher| bencher.iter_custom(|n| timed(n, once)));
+    }
+    group.finish();
+}
+
+fn vector_cot(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("vector COT");
+    group.throughput(Throughput::Elements(COTS as u64)).sample_size(10);
+    for (lanes, bits) in [(1, 8), (16, 18), (64, 16), (256, 19)] {
+        let row = vec![12345; lanes];
+        let choices = vec![true; COTS];
+        let send = |channel: &mut Channel, ots: &mut Ots| {
+            let row = |_| Correlation { values: &row, bits };
+            ots.cot_send(channel, COTS, row, |_, share| use_share(share))
+        };
+        let receive = |channel: &mut Channel, ots: &mut Ots| {
+            ots.cot_recv(channel, &choices, |_| CotShape { lanes, bits }, |_, share| use_share(share))
+        };
+        let once = || run(COTS, OtKind::soft_spoken(4)?, send, receive);
+        let name = BenchmarkId::new("lanes x bits", format!("{lanes} x {bits}"));
+        group.bench_function(name, |bencher| bencher.iter_custom(|n| timed(n, once)));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, random_cot, vector_cot);
+criterion_main!(benches);

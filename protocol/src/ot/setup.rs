@@ -1,0 +1,212 @@
+//! [`Ots`]: base OTs in both directions, then random OTs as they are needed.
+
+use rand::{Rng, RngExt};
+use zeroize::Zeroizing;
+
+use super::base::{self, BaseSender, POINT, Session};
+use super::hash::OtHash;
+use super::pprf::{correction_bytes, grow, grow_punctured};
+use super::softspoken::{SoftSpokenReceiver, SoftSpokenSender, chunk_of, chunks, message_bytes};
+use super::stock::{ReceiverStock, SenderStock};
+use super::{Block, OtKind};
+use crate::transport::{Channel, QUEUE_FRAMES, Scope};
+use crate::{Error, PartyRng, Role};
+
+/// Bytes of each party's contribution to the session's name.
+const NONCE: usize = 32;
+
+/// Nonce, the base sender's point, role, k.
+const HELLO: usize = NONCE + POINT + 2;
+
+/// By how many chunks a party's sending runs ahead of its receiving in [`Ots::prepare`]. A chunk is one frame, so while
+/// this is below the queue's length neither party can block the other.
+const AHEAD: usize = QUEUE_FRAMES / 2;
+
+/// Random OTs with the peer in both directions, each used once.
+pub struct Ots {
+    pub(super) sender: SenderStock,
+    pub(super) receiver: ReceiverStock,
+}
+
+impl Ots {
+    /// Runs the base OTs of both directions with the peer, which calls it too with the other role and the same `kind`.
+    /// Booked under [`Scope::BaseOt`].
+    ///
+    /// # Errors
+    /// [`Error::PeerIncompatible`] if the peer has another `kind`, [`Error::PeerData`] if it sends no valid points or has the
+    /// same role; [`Error::Config`] for an invalid k; those of the channel.
+    ///
+    /// # Communication cost
+    /// [`setup_payloads`] each way, a round for each that isn't empty.
+    pub fn setup(channel: &mut Channel, role: Role, kind: OtKind, rng: &mut PartyRng) -> Result<Self, Error> {
+        let k = kind.k()?;
+        let outer = channel.meter().scope();
+        channel.set_scope(Scope::BaseOt);
+        let base_sender = BaseSender::new(rng);
+        let mut hello = [0; HELLO];
+        rng.fill_bytes(&mut hello[..NONCE]);
+        hello[NONCE..NONCE + POINT].copy_from_slice(&base_sender.hello());
+        hello[HELLO - 2..].copy_from_slice(&[role as u8, k as u8]);
+        let theirs = channel.exchange(hello.to_vec())?;
+        check_hello(&theirs, role, k)?;
+        let sessions = Sessions::of(role, &hello, &theirs);
+
+        let choices = Zeroizing::new(rng.random::<[bool; 128]>());
+        let their_point = &theirs[NONCE..NONCE + POINT];
+        let (replies, known) = base::receive(&sessions.as_sender, their_point, choices.as_ref(), rng)?;
+        let known = Zeroizing::new(known);
+        let pairs = base_sender.keys(&sessions.as_receiver, &channel.exchange(replies)?)?;
+        let pairs = Zeroizing::new(pairs);
+
+        let (mut trees, mut corrections) = (Vec::new(), Vec::new());
+        for keys in pairs.chunks_exact(k) {
+            let (leaves, bytes) = grow(keys);
+            trees.push(leaves);
+            corrections.extend(bytes);
+        }
+        let corrections = channel.exchange(corrections)?;
+        channel.set_scope(outer);
+        let receiver = Box::new(SoftSpokenReceiver::new(k, &trees));
+        let sender = Box::new(punctured_sender(k, choices.as_ref(), &known, &corrections));
+        Ok(Self {
+            sender: SenderStock::new(sender, OtHash::new(hash_key(&sessions.as_sender))),
+            receiver: ReceiverStock::new(receiver, OtHash::new(hash_key(&sessions.as_receiver))),
+        })
+    }
+
+    /// Adds random OTs to the stock: `as_sender` of them with this party as sender and `as_receiver` as receiver, each
+    /// rounded up by [`prepared`](super::prepared). The peer calls it with the two swapped. Booked under
+    /// [`Scope::OtExtension`].
+    ///
+    /// # Errors
+    /// Those of the channel; [`Error::PeerLength`] if the peer prepares other counts.
+    ///
+    /// # Communication cost
+    /// One round. From receiver to sender of each direction: a message for each of [`prepare_payloads`].
+    pub fn prepare(
+        &mut self,
+        channel: &mut Channel,
+        as_sender: usize,
+        as_receiver: usize,
+    ) -> Result<(), Error> {
+        let outer = channel.meter().scope();
+        channel.set_scope(Scope::OtExtension);
+        self.sender.reserve(chunks(as_sender).sum());
+        self.receiver.reserve(chunks(as_receiver).sum());
+        let (mut to_receive, mut to_send) = (chunks(as_sender), chunks(as_receiver));
+        channel.flight(|channel| {
+            for chunk in to_send.by_ref().take(AHEAD) {
+                self.receiver.extend(channel, chunk)?;
+            }
+            loop {
+                let (inbound, outbound) = (to_receive.next(), to_send.next());
+                if let Some(chunk) = outbound {
+                    self.receiver.extend(channel, chunk)?;
+                }
+                if let Some(chunk) = inbound {
+                    self.sender.extend(channel, chunk)?;
+                }
+                if inbound.is_none() && outbound.is_none() {
+                    return Ok(());
+                }
+            }
+        })?;
+        channel.set_scope(outer);
+        Ok(())
+    }
+
+    /// Random OTs left with this party as sender.
+    pub fn left_as_sender(&self) -> usize {
+        self.sender.left()
+    }
+
+    /// Random OTs left with this party as receiver.
+    pub fn left_as_receiver(&self) -> usize {
+        self.receiver.left()
+    }
+}
+
+/// Payload bytes of the messages by which one direction of [`Ots::prepare`] makes `count` OTs, from receiver to sender:
+/// with n = `count` rounded up to a multiple of 128, (128/k - 1) * n/8 in total, a message for each 65536 OTs begun, each of
+/// them one frame.
+///
+/// # Errors
+/// [`Error::Config`] for an invalid k.
+pub fn prepare_payloads(kind: OtKind, count: usize) -> Result<impl Iterator<Item = u64>, Error> {
+    let k = kind.k()?;
+    Ok(chunks(count).map(move |chunk| message_bytes(k, chunk) as u64))
+}
+
+/// Payload bytes of the messages that each party sends in [`Ots::setup`]: hello, base OT replies, tree corrections (none
+/// for k = 1). 66, 4096 and 4096 * (k - 1) / k.
+///
+/// # Errors
+/// [`Error::Config`] for an invalid k.
+pub fn setup_payloads(kind: OtKind) -> Result<[u64; 3], Error> {
+    let k = kind.k()?;
+    Ok([HELLO, 128 * POINT, 128 / k * correction_bytes(k)].map(|bytes| bytes as u64))
+}
+
+/// The public names of the two directions' base OTs, equal at both parties.
+struct Sessions {
+    /// Of the direction in which this party is the extension's sender (and the base OTs' receiver).
+    as_sender: Session,
+    as_receiver: Session,
+}
+
+impl Sessions {
+    fn of(role: Role, mine: &[u8], theirs: &[u8]) -> Self {
+        let (server, client) = match role {
+            Role::Server => (mine, theirs),
+            Role::Client => (theirs, mine),
+        };
+        let name = |sender: Role| {
+            let mut hasher = blake3::Hasher::new_derive_key("eqo OT session, version 1");
+            *hasher.update(server).update(client).update(&[sender as u8]).finalize().as_bytes()
+        };
+        Self { as_sender: name(role), as_receiver: name(role.peer()) }
+    }
+}
+
+fn hash_key(session: &Session) -> [u8; 16] {
+    let mut key = [0; 16];
+    blake3::Hasher::new_derive_key("eqo OT hash key, version 1")
+        .update(session)
+        .finalize_xof()
+        .fill(&mut key);
+    key
+}
+
+fn check_hello(theirs: &[u8], role: Role, k: usize) -> Result<(), Error> {
+    let (their_role, their_k) = (theirs[HELLO - 2], theirs[HELLO - 1]);
+    if their_role != role.peer() as u8 {
+        return Err(Error::PeerData {
+            scope: Scope::BaseOt,
+            what: "the peer's role",
+            expected: "the other role than this party's",
+            found: format!("role {their_role}"),
+        });
+    }
+    if usize::from(their_k) != k {
+        return Err(Error::PeerIncompatible {
+            what: "SoftSpoken k",
+            ours: k.to_string(),
+            theirs: their_k.to_string(),
+            next: "start both parties with the same profile",
+        });
+    }
+    Ok(())
+}
+
+/// The extension's sender: its base choices are the sides that the paths to its punctured points don't take.
+fn punctured_sender(k: usize, choices: &[bool], known: &[Block], corrections: &[u8]) -> SoftSpokenSender {
+    let path = |tree: &[bool]| tree.iter().fold(0, |point, choice| point << 1 | Block::from(!choice));
+    let delta = choices.chunks_exact(k).rev().fold(0, |delta, tree| delta << k | path(tree));
+    let tree = |(index, keys): (usize, &[Block])| {
+        let each = correction_bytes(k);
+        let corrections = &corrections[index * each..(index + 1) * each];
+        grow_punctured(keys, chunk_of(delta, k, index), corrections)
+    };
+    let trees: Vec<_> = known.chunks_exact(k).enumerate().map(tree).collect();
+    SoftSpokenSender::new(k, delta, &trees)
+}

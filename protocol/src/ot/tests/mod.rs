@@ -1,0 +1,44 @@
+//! The claims of this module, for every kind of OT.
+
+mod correctness;
+mod faults;
+mod traffic;
+
+use super::*;
+use crate::testing::two_party;
+use crate::transport::{Meter, Scope};
+use crate::{PartyRng, Role};
+
+const KINDS: [OtKind; 4] = [
+    OtKind::SoftSpoken { k: 1 },
+    OtKind::SoftSpoken { k: 2 },
+    OtKind::SoftSpoken { k: 4 },
+    OtKind::SoftSpoken { k: 8 },
+];
+
+/// Set-up and `count` OTs in each direction.
+fn ready(
+    channel: &mut Channel,
+    rng: &mut PartyRng,
+    role: Role,
+    kind: OtKind,
+    count: usize,
+) -> Result<Ots, Error> {
+    let mut ots = Ots::setup(channel, role, kind, rng)?;
+    ots.prepare(channel, count, count)?;
+    channel.set_scope(Scope::Node(0));
+    Ok(ots)
+}
+
+/// Runs both parties with `count` OTs in each direction of one kind.
+fn with_ots<S: Send, C: Send>(
+    kind: OtKind,
+    count: usize,
+    server: impl FnOnce(&mut Channel, Ots) -> Result<S, Error> + Send,
+    client: impl FnOnce(&mut Channel, Ots) -> Result<C, Error> + Send,
+) -> (S, C, [Meter; 2]) {
+    two_party(
+        |channel, rng| ready(channel, rng, Role::Server, kind, count).and_then(|ots| server(channel, ots)),
+        |channel, rng| ready(channel, rng, Role::Client, kind, count).and_then(|ots| client(channel, ots)),
+    )
+}

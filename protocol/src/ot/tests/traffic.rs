@@ -1,0 +1,85 @@
+//! Every byte and round is as documented.
+
+use super::super::*;
+use super::{KINDS, with_ots};
+use crate::testing::{TEST_TIMEOUT, run_parties, two_party};
+use crate::transport::{Scope, wire_bytes};
+use crate::{PartyRng, Role};
+
+#[test]
+fn traffic_equals_the_documented_formulas_to_the_byte() {
+    for kind in KINDS {
+        for (as_server, as_client) in [(0, 0), (1, 0), (128, 129), (70_000, 4096), (5, 400_000)] {
+            let (_, _, [server, client]) = two_party(
+                |channel, rng| {
+                    Ots::setup(channel, Role::Server, kind, rng)?.prepare(channel, as_server, as_client)
+                },
+                |channel, rng| {
+                    Ots::setup(channel, Role::Client, kind, rng)?.prepare(channel, as_client, as_server)
+                },
+            );
+            let setup: u64 = setup_payloads(kind).unwrap().map(wire_bytes).iter().sum();
+            let rounds = setup_payloads(kind).unwrap().iter().filter(|bytes| **bytes > 0).count() as u64;
+            let made = |count| -> u64 { prepare_payloads(kind, count).unwrap().map(wire_bytes).sum() };
+            for (meter, sent, received) in [(&server, as_client, as_server), (&client, as_server, as_client)]
+            {
+                let base = meter.of(Scope::BaseOt);
+                assert_eq!(
+                    (base.bytes_sent, base.bytes_received, base.rounds),
+                    (setup, setup, rounds),
+                    "{kind:?}"
+                );
+                let extension = meter.of(Scope::OtExtension);
+                assert_eq!(
+                    (extension.bytes_sent, extension.bytes_received),
+                    (made(sent), made(received)),
+                    "{kind:?}"
+                );
+                assert_eq!(extension.rounds, u64::from(as_server + as_client > 0));
+            }
+        }
+    }
+    assert_eq!(prepare_payloads(KINDS[2], 1000).unwrap().collect::<Vec<_>>(), [31 * 1024 / 8]);
+    assert_eq!(prepare_payloads(KINDS[0], 65_537).unwrap().collect::<Vec<_>>(), [127 * 8192, 127 * 16]);
+}
+
+#[test]
+fn online_traffic_equals_the_documented_formulas_to_the_byte() {
+    let count = 40_001u64;
+    let values = vec![3; count as usize];
+    let (_, _, meters) = with_ots(
+        KINDS[3],
+        count as usize * 5,
+        |channel, mut ots| {
+            ots.cot_send(channel, 40_001, |_| Correlation { values: &values[..20], bits: 13 }, |_, _| ())?;
+            channel.set_scope(Scope::Node(1));
+            ots.one_of_n_send(channel, 4, 2, &vec![1; 40_001 * 16])
+        },
+        |channel, mut ots| {
+            ots.cot_recv(channel, &[true; 40_001], |_| CotShape { lanes: 20, bits: 13 }, |_, _| ())?;
+            channel.set_scope(Scope::Node(1));
+            ots.one_of_n_recv(channel, 4, 2, &[7; 40_001])
+        },
+    );
+    let expected = [
+        (wire_bytes((count * 20 * 13).div_ceil(8)), wire_bytes(count.div_ceil(8))),
+        (wire_bytes((count * 16 * 2).div_ceil(8)), wire_bytes((count * 4).div_ceil(8))),
+    ];
+    for (node, (down, up)) in expected.into_iter().enumerate() {
+        let (server, client) = (meters[0].of(Scope::Node(node)), meters[1].of(Scope::Node(node)));
+        assert_eq!((server.bytes_sent, server.bytes_received, server.rounds), (down, up, 2));
+        assert_eq!((client.bytes_sent, client.bytes_received, client.rounds), (up, down, 2));
+    }
+}
+
+#[test]
+fn preparing_many_chunks_both_ways_through_a_narrow_pipe_does_not_deadlock() {
+    let party = |role| {
+        move |channel: &mut Channel, rng: &mut PartyRng| {
+            Ots::setup(channel, role, KINDS[0], rng)?.prepare(channel, 900_000, 900_000)
+        }
+    };
+    let outcome = run_parties(8 << 10, TEST_TIMEOUT, party(Role::Server), party(Role::Client));
+    assert!(outcome.server.is_ok() && outcome.client.is_ok());
+    assert_eq!(outcome.client_meter.of(Scope::OtExtension).rounds, 1);
+}

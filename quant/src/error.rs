@@ -1,0 +1,89 @@
+//! What can go wrong between a trained network and its integer graph.
+
+use std::path::PathBuf;
+
+/// Every failure of this crate: where, expected, found, next step.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Training, importing or the fake-quantized network failed.
+    #[error(transparent)]
+    Train(#[from] eqo_train::Error),
+    /// The recipe can't be used.
+    #[error(transparent)]
+    Recipe(#[from] eqo_train::recipe::RecipeError),
+    /// The images can't be used.
+    #[error(transparent)]
+    Data(#[from] eqo_datasets::Error),
+    /// Training and test images disagree on what the classes are.
+    #[error(
+        "test images: expected the training classes {train:?}, found {test:?}. Check data.train and data.test."
+    )]
+    Classes {
+        /// Class names of the training set.
+        train: Vec<String>,
+        /// Class names of the test set.
+        test: Vec<String>,
+    },
+    /// The integer graph breaks a rule.
+    #[error(transparent)]
+    Checkpoint(#[from] eqo_checkpoints::Error),
+    /// A tensor that folding needs is absent.
+    #[error(
+        "tensor {tensor}: expected in the float weights, found none. Check the architecture with --arch."
+    )]
+    MissingTensor {
+        /// The state-dict key.
+        tensor: String,
+    },
+    /// A value can't be expressed as an integer of the graph.
+    #[error("node {node}: {what}: expected {expected}, found {found}. {next}")]
+    Lowering {
+        /// The node's name.
+        node: String,
+        /// What was looked at.
+        what: &'static str,
+        /// The rule.
+        expected: String,
+        /// The value.
+        found: String,
+        /// What to do about it.
+        next: &'static str,
+    },
+    /// The fake-quantized network and the integer engine disagree: a bug, never exported.
+    #[error(
+        "image {image}, node {node}, element {element}: the integer engine says {integer}, fake quantization says {fake}. \
+         Nothing was exported; please report this with the recipe."
+    )]
+    Mismatch {
+        /// Index of the image in the batch.
+        image: usize,
+        /// The first node that differs.
+        node: String,
+        /// Index into the node's `[channels, height, width]` tensor.
+        element: usize,
+        /// The engine's value.
+        integer: i64,
+        /// The trainer's value.
+        fake: i64,
+    },
+    /// A finished run is in the way.
+    #[error(
+        "{path}: expected no finished run of another recipe, found one. Choose another --out, or pass --force to replace it."
+    )]
+    Finished {
+        /// The file that would be replaced.
+        path: PathBuf,
+    },
+    /// A file of the run can't be read or written.
+    #[error(
+        "{path}: {action} failed: {source}. Check that the path exists, is writable and the disk has room."
+    )]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}

@@ -1,0 +1,75 @@
+//! Fake quantization equals the integer engine: every tensor of whole networks, before and after training steps.
+
+use std::sync::atomic::AtomicBool;
+
+use burn::tensor::Device;
+use eqo_checkpoints::arch::Arch;
+use eqo_checkpoints::engine::Engine;
+use eqo_checkpoints::plan::BitPlan;
+use eqo_datasets::{Dataset, Normalization, synthetic};
+use eqo_quant::verify::{Verified, verify};
+use eqo_quant::{Error, fold, lower};
+use eqo_train::fit::{FitConfig, Hooks, fit};
+use eqo_train::net::Net;
+use eqo_train::recipe::FitSection;
+use eqo_train::{Classifier, QatNet};
+
+const NORMALIZATION: Normalization = Normalization::SYNTHETIC;
+
+fn quantized(arch: &Arch, plan: &BitPlan, images: &Dataset, device: &Device) -> QatNet {
+    let float = Net::random(arch, NORMALIZATION, 7, &Device::flex()).unwrap();
+    let folded = fold::fold(arch, &float.to_tensors(), &NORMALIZATION).unwrap();
+    QatNet::from_folded(arch, plan, &folded, NORMALIZATION, images, device).unwrap()
+}
+
+fn engine(arch: &Arch, plan: &BitPlan, net: &QatNet, images: &Dataset) -> Engine {
+    let layers = net.export().unwrap();
+    let (graph, weights) = lower::lower(arch, plan, layers, &NORMALIZATION, images.classes()).unwrap();
+    Engine::new(graph, &weights).unwrap()
+}
+
+fn compare(engine: &Engine, net: &QatNet, images: &Dataset) -> Result<Verified, Error> {
+    let each: Vec<&[u8]> = (0..images.len()).map(|index| images.image(index)).collect();
+    verify(engine, &each, &net.trace(images.pixels()).unwrap())
+}
+
+#[test]
+fn fake_quantization_equals_the_integer_engine_on_every_tensor_at_every_width() {
+    let images = synthetic::generate(3, 6);
+    for (name, weight_bits, act_bits) in [
+        ("cifar-resnet8", 4, 6),
+        ("cifar-resnet8", 2, 6),
+        ("cifar-resnet8-b", 3, 4),
+        ("cifar-resnet8-b", 8, 8),
+    ] {
+        let arch = Arch::by_name(name, 10).unwrap();
+        let plan = BitPlan::uniform(&arch, weight_bits, act_bits);
+        let net = quantized(&arch, &plan, &images, &Device::flex());
+        let verified = compare(&engine(&arch, &plan, &net, &images), &net, &images)
+            .unwrap_or_else(|error| panic!("{name} W{weight_bits}A{act_bits}: {error}"));
+        assert_eq!(verified.tensors, images.len() * arch.nodes.len());
+    }
+}
+
+#[test]
+fn the_equality_survives_training_and_a_changed_weight_breaks_it() {
+    let images = synthetic::generate(5, 40);
+    let arch = Arch::by_name("cifar-resnet8", 10).unwrap();
+    let plan = BitPlan::uniform(&arch, 4, 6);
+    let start = quantized(&arch, &plan, &images, &Device::flex().autodiff());
+    let out = tempfile::tempdir().unwrap();
+    let section = FitSection {
+        steps: 3,
+        batch_size: 10,
+        learning_rate: 0.05,
+        distill_weight: 0.0,
+        ..FitSection::default()
+    };
+    let config = FitConfig::new(&section, &NORMALIZATION, 1, out.path().to_owned());
+    let hooks = Hooks { stop: &AtomicBool::new(false), progress: &mut |_| {} };
+    let trained = fit(start.clone(), None, &images, None, &config, hooks).unwrap();
+    let sample = images.subset(&[0, 1, 2]);
+    let untrained_engine = engine(&arch, &plan, &start, &images);
+    compare(&engine(&arch, &plan, &trained, &images), &trained, &sample).unwrap();
+    assert!(matches!(compare(&untrained_engine, &trained, &sample), Err(Error::Mismatch { .. })));
+}

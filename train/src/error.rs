@@ -1,0 +1,151 @@
+//! What can go wrong in training and importing, and what to do about it.
+
+use std::path::{Path, PathBuf};
+
+/// Every failure of this crate: where, expected, found, next step.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused a file operation.
+    #[error("{}: could not {action}: {source}; check that the path exists, is permitted and has space", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried ("read", "write", "rename").
+        action: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// No such device in this build.
+    #[error("device {found:?}: expected one of {available}; {next}")]
+    Device {
+        /// Name asked for.
+        found: String,
+        /// Devices of this build.
+        available: String,
+        /// What to do.
+        next: &'static str,
+    },
+    /// A weight file that can't be read at all.
+    #[error("{}: expected {expected}, found: {found}; convert or download it again", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The format its name promises.
+        expected: &'static str,
+        /// The reader's reason.
+        found: String,
+    },
+    /// The tensors of a file aren't those of the architecture; every difference is listed.
+    #[error(
+        "{origin}: tensors do not fit {arch}:{list}\nchoose the architecture these weights were trained with (--arch), or rename the tensors"
+    )]
+    StateDict {
+        /// The file, or a description of where the tensors came from.
+        origin: String,
+        /// The architecture's name.
+        arch: String,
+        /// One line a difference: missing, unexpected, wrong shape.
+        list: String,
+    },
+    /// A bit plan that the quantizer can't follow.
+    #[error("plan, layer {layer}: {what}: expected {expected}, found {found}; {next}")]
+    Plan {
+        /// The node's name.
+        layer: String,
+        /// What was looked at.
+        what: &'static str,
+        /// The rule.
+        expected: String,
+        /// What the plan says.
+        found: String,
+        /// What to do.
+        next: &'static str,
+    },
+    /// Exponents that can't become shifts.
+    #[error("layer {layer}: {what}: expected {expected}, found {found}; {next}")]
+    Scale {
+        /// The node's name.
+        layer: String,
+        /// Which shift.
+        what: &'static str,
+        /// The rule.
+        expected: &'static str,
+        /// The value.
+        found: i64,
+        /// What to do.
+        next: &'static str,
+    },
+    /// A fake-quantized value that isn't an integer multiple of its scale.
+    #[error(
+        "layer {layer}: value {value} at scale 2^{exponent} is not an integer below 2^24; float32 lost digits, use fewer weight or activation bits"
+    )]
+    NotInteger {
+        /// The node's name.
+        layer: String,
+        /// The offending real value.
+        value: f32,
+        /// Its scale's exponent.
+        exponent: i32,
+    },
+    /// The data doesn't fit the network.
+    #[error("{what}: expected {expected}, found {found}; {next}")]
+    Data {
+        /// What was looked at.
+        what: &'static str,
+        /// The rule.
+        expected: String,
+        /// What is there.
+        found: String,
+        /// What to do.
+        next: &'static str,
+    },
+    /// A training setting out of range.
+    #[error("{key}: expected {expected}, found {found}; correct the recipe")]
+    Config {
+        /// The setting.
+        key: &'static str,
+        /// The rule.
+        expected: &'static str,
+        /// The value.
+        found: String,
+    },
+    /// The loss stopped being a number.
+    #[error(
+        "step {step}: expected a finite loss, found {loss}; lower learning_rate, set clip_norm, or lengthen warmup_steps (the last checkpoint is kept)"
+    )]
+    Diverged {
+        /// Optimizer steps done before.
+        step: usize,
+        /// The loss (NaN or infinite).
+        loss: f32,
+    },
+    /// A training checkpoint of another run.
+    #[error("{}: {what}: expected {expected}, found {found}; resume with the recipe that started the run, or remove the file to start again", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What was looked at.
+        what: &'static str,
+        /// What this run needs.
+        expected: String,
+        /// What the file holds.
+        found: String,
+    },
+    /// The architecture itself is wrong.
+    #[error(transparent)]
+    Arch(#[from] eqo_checkpoints::Error),
+    /// The dataset or its normalization is wrong.
+    #[error(transparent)]
+    Dataset(#[from] eqo_datasets::Error),
+}
+
+impl Error {
+    /// Wraps an operating system error with the path and the action.
+    pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { path, action, source }
+    }
+}
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

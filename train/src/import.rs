@@ -1,0 +1,115 @@
+//! Float weights in and out: PyTorch pickles, and safetensors with PyTorch's names.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use burn::store::{ModuleStore, PytorchStore, bridge};
+use ndarray::ArrayD;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use crate::tensors::NamedTensors;
+use crate::{Error, Result};
+
+/// Largest weight file read into memory, in bytes (4 GiB).
+const LARGEST_FILE: u64 = 4 << 30;
+
+/// What wraps every key of a network trained with `torch.nn.DataParallel`.
+const PARALLEL_PREFIX: &str = "module.";
+
+/// Reads every tensor of a `.th`, `.pth`, `.pt` (PyTorch pickle) or `.safetensors` file as float32.
+///
+/// A pickle's tensors may sit at its top or under `state_dict`; the prefix `module.` is removed.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Format`].
+pub fn read_tensors(path: &Path) -> Result<NamedTensors> {
+    let size = fs::metadata(path).map_err(Error::io(path, "read"))?.len();
+    if size > LARGEST_FILE {
+        let found = format!("{size} bytes, more than {LARGEST_FILE}");
+        return Err(Error::Format { path: path.to_owned(), expected: "a weight file", found });
+    }
+    let tensors = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("th" | "pth" | "pt") => read_pytorch(path)?,
+        _ => read_safetensors(path)?,
+    };
+    let strip = |name: String| name.strip_prefix(PARALLEL_PREFIX).map_or(name.clone(), str::to_owned);
+    Ok(tensors.into_iter().map(|(name, tensor)| (strip(name), tensor)).collect())
+}
+
+fn read_pytorch(path: &Path) -> Result<NamedTensors> {
+    let bad = |found: String| Error::Format { path: path.to_owned(), expected: "a PyTorch pickle", found };
+    let mut store =
+        PytorchStore::from_file(path).with_top_level_key("state_dict").map_indices_contiguous(false);
+    if store.keys().is_err() {
+        store = PytorchStore::from_file(path).map_indices_contiguous(false);
+    }
+    let tensors = store.get_all_tensors().map_err(|error| bad(error.to_string()))?;
+    let mut named = NamedTensors::new();
+    for (name, tensor) in tensors {
+        let data = bridge::to_data(tensor).map_err(|error| bad(format!("{name}: {error:?}")))?;
+        let shape: Vec<usize> = tensor.shape.iter().copied().collect();
+        let array = ArrayD::from_shape_vec(shape, data.iter::<f32>().collect());
+        named.insert(name.clone(), array.map_err(|error| bad(format!("{name}: {error}")))?);
+    }
+    Ok(named)
+}
+
+fn read_safetensors(path: &Path) -> Result<NamedTensors> {
+    let bad = |found: String| Error::Format { path: path.to_owned(), expected: "a safetensors file", found };
+    let bytes = fs::read(path).map_err(Error::io(path, "read"))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| bad(error.to_string()))?;
+    let mut named = NamedTensors::new();
+    for (name, view) in file.tensors() {
+        let values: Vec<f32> = match view.dtype() {
+            Dtype::F32 => {
+                view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            }
+            _ if name.ends_with("num_batches_tracked") => continue,
+            dtype => return Err(bad(format!("{name} of type {dtype:?} instead of F32"))),
+        };
+        let array =
+            ArrayD::from_shape_vec(view.shape(), values).map_err(|error| bad(format!("{name}: {error}")))?;
+        named.insert(name, array);
+    }
+    Ok(named)
+}
+
+/// Writes tensors as float32 safetensors with PyTorch's names, through a `.part` file.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Format`].
+pub fn save_tensors(path: &Path, tensors: &NamedTensors, metadata: &[(&str, &str)]) -> Result<()> {
+    let bytes: Vec<(&String, Vec<usize>, Vec<u8>)> = tensors
+        .iter()
+        .map(|(name, array)| {
+            (name, array.shape().to_vec(), array.iter().flat_map(|value| value.to_le_bytes()).collect())
+        })
+        .collect();
+    let views: Vec<(&String, TensorView<'_>)> = bytes
+        .iter()
+        .map(|(name, shape, data)| TensorView::new(Dtype::F32, shape.clone(), data).map(|view| (*name, view)))
+        .collect::<Result<_, _>>()
+        .map_err(|error| unwritable(path, &error))?;
+    let metadata: HashMap<String, String> =
+        metadata.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let file = safetensors::serialize(views, Some(metadata)).map_err(|error| unwritable(path, &error))?;
+    write_then_rename(path, &file)
+}
+
+fn unwritable(path: &Path, error: &safetensors::SafeTensorError) -> Error {
+    Error::Format {
+        path: path.to_owned(),
+        expected: "tensors that fit safetensors",
+        found: error.to_string(),
+    }
+}
+
+/// Writes `<path>.part` and renames it, so that `path` is never half a file.
+pub(crate) fn write_then_rename(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let part = Path::new(&part);
+    fs::write(part, bytes).map_err(Error::io(part, "write"))?;
+    fs::rename(part, path).map_err(Error::io(path, "rename"))
+}

@@ -1,0 +1,94 @@
+//! The one walk over an [`Arch`] that the float network and the quantized network share.
+
+use burn::tensor::{Tensor, s};
+use eqo_checkpoints::arch::{Arch, ArchNode, ArchOp, Shortcut};
+
+/// What differs between networks of the same architecture: how a weighted node and the pooling compute.
+pub(crate) trait Nodes {
+    /// The `index`-th convolution or linear layer of the architecture. `input` is `[batch, in, height, width]`;
+    /// `shortcut`, if any, already has the output's shape.
+    fn weighted(
+        &self,
+        index: usize,
+        node: &ArchNode,
+        input: Tensor<4>,
+        shortcut: Option<Tensor<4>>,
+    ) -> Tensor<4>;
+
+    /// Global pooling, `[batch, channels, height, width]` to `[batch, channels, 1, 1]`.
+    fn pool(&self, input: Tensor<4>) -> Tensor<4>;
+}
+
+/// Output of every node, in the order of [`Arch::nodes`]; `image` becomes the input node's.
+pub(crate) fn interpret(arch: &Arch, nodes: &impl Nodes, image: Tensor<4>) -> Vec<Tensor<4>> {
+    let mut outputs: Vec<Tensor<4>> = Vec::with_capacity(arch.nodes.len());
+    let mut weighted = 0;
+    for node in &arch.nodes {
+        let output = match &node.op {
+            ArchOp::Input { .. } => image.clone(),
+            ArchOp::GlobalAvgPool { input } => nodes.pool(outputs[*input].clone()),
+            ArchOp::Conv(conv) => {
+                let shortcut = conv.shortcut.as_ref();
+                let shortcut = shortcut.map(|s| residual(outputs[s.input].clone(), s, conv.out_channels));
+                weighted += 1;
+                nodes.weighted(weighted - 1, node, outputs[conv.input].clone(), shortcut)
+            }
+            ArchOp::Linear { input, .. } => {
+                weighted += 1;
+                nodes.weighted(weighted - 1, node, outputs[*input].clone(), None)
+            }
+        };
+        outputs.push(output);
+    }
+    outputs
+}
+
+/// The logits `[batch, classes]`: the last node's output without its 1x1 image.
+pub(crate) fn logits(mut outputs: Vec<Tensor<4>>) -> Tensor<2> {
+    outputs.pop().expect("an architecture has nodes").flatten(1, 3)
+}
+
+/// Nodes with weights (convolutions and linear layers), in order.
+pub(crate) fn weighted_nodes(arch: &Arch) -> impl Iterator<Item = &ArchNode> {
+    arch.nodes.iter().filter(|node| matches!(node.op, ArchOp::Conv(_) | ArchOp::Linear { .. }))
+}
+
+/// `[out, in, kernel, kernel]` of a weighted node; a linear layer is a 1x1 convolution.
+pub(crate) fn weight_shape(node: &ArchNode) -> [usize; 4] {
+    match &node.op {
+        ArchOp::Conv(conv) => [conv.out_channels, conv.in_channels, conv.kernel, conv.kernel],
+        ArchOp::Linear { in_features, out_features, .. } => [*out_features, *in_features, 1, 1],
+        ArchOp::Input { .. } | ArchOp::GlobalAvgPool { .. } => [0; 4],
+    }
+}
+
+/// Stride and padding of a weighted node.
+pub(crate) fn geometry(node: &ArchNode) -> (usize, usize) {
+    match &node.op {
+        ArchOp::Conv(conv) => (conv.stride, conv.padding),
+        _ => (1, 0),
+    }
+}
+
+/// Every `stride`-th pixel, with zero channels around (option A of He et al. 2015, §3.3).
+fn residual(x: Tensor<4>, shortcut: &Shortcut, channels: usize) -> Tensor<4> {
+    let step = shortcut.stride as i32;
+    let x = if step > 1 {
+        let [_, _, height, width] = x.dims();
+        x.slice(s![.., .., 0..height as i32;step, 0..width as i32;step])
+    } else {
+        x
+    };
+    let [batch, present, height, width] = x.dims();
+    if present == channels {
+        return x;
+    }
+    let device = x.device();
+    let zeros = |count: usize| Tensor::<4>::zeros([batch, count, height, width], &device);
+    let before = shortcut.channel_offset;
+    let parts = [(before > 0).then(|| zeros(before)), Some(x), {
+        let after = channels - present - before;
+        (after > 0).then(|| zeros(after))
+    }];
+    Tensor::cat(parts.into_iter().flatten().collect(), 1)
+}

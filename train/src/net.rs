@@ -1,0 +1,168 @@
+//! The float network: any [`Arch`] as a Burn module.
+
+use burn::module::{Module, Param};
+use burn::nn::{BatchNorm, BatchNormConfig};
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Tensor, activation};
+use eqo_checkpoints::arch::{Arch, ArchNode, ArchOp};
+use eqo_datasets::Normalization;
+use ndarray::ArrayD;
+
+use crate::classifier::Classifier;
+use crate::interpret::{self, Nodes};
+use crate::state_dict::{self, Key};
+use crate::tensors::{NamedTensors, ParamMaker, to_host};
+use crate::{Result, pixels};
+
+/// A float network. Batch normalization uses batch statistics on an autodiff device (training) and running
+/// statistics otherwise.
+#[derive(Module, Debug)]
+pub struct Net {
+    units: Vec<Unit>,
+    #[module(skip)]
+    arch: Arch,
+    #[module(skip)]
+    normalization: Normalization,
+}
+
+/// Weights of one convolution unit or linear layer.
+#[derive(Module, Debug)]
+struct Unit {
+    /// `[out, in, kernel, kernel]`.
+    weight: Param<Tensor<4>>,
+    bias: Option<Param<Tensor<1>>>,
+    norm: Option<BatchNorm>,
+}
+
+impl Net {
+    /// Builds the network from a state dict in PyTorch's names and shapes.
+    ///
+    /// # Errors
+    /// [`crate::Error::StateDict`] lists every missing, unexpected or wrongly shaped tensor; `origin` names their source.
+    pub fn from_tensors(
+        arch: &Arch,
+        normalization: Normalization,
+        tensors: &NamedTensors,
+        origin: &str,
+        device: &Device,
+    ) -> Result<Self> {
+        normalization.validate()?;
+        state_dict::check(&arch.name, &state_dict::float_keys(arch), tensors, origin)?;
+        let mut params = ParamMaker::new(device);
+        let units =
+            interpret::weighted_nodes(arch).map(|node| Unit::new(node, tensors, &mut params)).collect();
+        Ok(Self { units, arch: arch.clone(), normalization })
+    }
+
+    /// A network with random weights: He initialization for convolutions (fan out), PyTorch's for the linear layer.
+    pub fn random(arch: &Arch, normalization: Normalization, seed: u64, device: &Device) -> Result<Self> {
+        Self::from_tensors(arch, normalization, &state_dict::random(arch, seed), "random weights", device)
+    }
+
+    /// The architecture it interprets.
+    pub fn arch(&self) -> &Arch {
+        &self.arch
+    }
+
+    /// What turns pixels into its input.
+    pub fn normalization(&self) -> Normalization {
+        self.normalization
+    }
+
+    /// Output of every node for raw pixels `[batch, 3, height, width]` in 0..=255, in the order of [`Arch::nodes`];
+    /// the first is the normalized image.
+    pub fn trace(&self, pixels: Tensor<4>) -> Vec<Tensor<4>> {
+        let image = pixels::normalize(pixels, &self.normalization);
+        interpret::interpret(&self.arch, self, image)
+    }
+}
+
+impl Classifier for Net {
+    fn logits(&self, pixels: Tensor<4>) -> Tensor<2> {
+        interpret::logits(self.trace(pixels))
+    }
+
+    fn image_shape(&self) -> [usize; 3] {
+        self.arch.shapes()[0]
+    }
+
+    fn to_tensors(&self) -> NamedTensors {
+        let mut tensors = NamedTensors::new();
+        for (unit, node) in self.units.iter().zip(interpret::weighted_nodes(&self.arch)) {
+            unit.save(node, &mut tensors);
+        }
+        tensors
+    }
+
+    fn with_tensors(&self, tensors: &NamedTensors, origin: &str, device: &Device) -> Result<Self> {
+        Self::from_tensors(&self.arch, self.normalization, tensors, origin, device)
+    }
+}
+
+impl Nodes for Net {
+    fn weighted(
+        &self,
+        index: usize,
+        node: &ArchNode,
+        input: Tensor<4>,
+        shortcut: Option<Tensor<4>>,
+    ) -> Tensor<4> {
+        let unit = &self.units[index];
+        let (stride, padding) = interpret::geometry(node);
+        let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
+        let mut y = conv2d(input, unit.weight.val(), unit.bias.as_ref().map(Param::val), options);
+        if let Some(norm) = &unit.norm {
+            y = norm.forward(y);
+        }
+        if let Some(shortcut) = shortcut {
+            y = y + shortcut;
+        }
+        match &node.op {
+            ArchOp::Conv(conv) if conv.relu => activation::relu(y),
+            _ => y,
+        }
+    }
+
+    fn pool(&self, input: Tensor<4>) -> Tensor<4> {
+        input.mean_dim(2).mean_dim(3)
+    }
+}
+
+impl Unit {
+    /// Takes the node's tensors, which [`state_dict::check`] has found complete.
+    fn new(node: &ArchNode, tensors: &NamedTensors, params: &mut ParamMaker<'_>) -> Self {
+        let shape = interpret::weight_shape(node);
+        let keys = Key::of(node);
+        let take = |name: &String| tensors[name].clone();
+        let weight = take(&keys.weight).into_shape_with_order(shape.as_slice()).expect("shapes were checked");
+        let weight = params.make(&weight);
+        let bias = keys.bias.as_ref().map(|name| params.make(&take(name)));
+        let norm = keys.norm.as_ref().map(|[gamma, beta, mean, var]| {
+            let mut norm = BatchNormConfig::new(shape[0]).init(params.device());
+            norm.gamma = params.make(&take(gamma));
+            norm.beta = params.make(&take(beta));
+            norm.running_mean = params.buffer(&take(mean));
+            norm.running_var = params.buffer(&take(var));
+            norm
+        });
+        Self { weight, bias, norm }
+    }
+
+    fn save(&self, node: &ArchNode, tensors: &mut NamedTensors) {
+        let keys = Key::of(node);
+        let weight = to_host(&self.weight.val());
+        let weight = weight.into_shape_with_order(keys.weight_shape.as_slice()).expect("same count");
+        tensors.insert(keys.weight, weight);
+        if let (Some(name), Some(bias)) = (keys.bias, &self.bias) {
+            tensors.insert(name, to_host(&bias.val()));
+        }
+        if let (Some([gamma, beta, mean, var]), Some(norm)) = (keys.norm, &self.norm) {
+            let mut put = |name: String, value: ArrayD<f32>| tensors.insert(name, value);
+            put(gamma, to_host(&norm.gamma.val()));
+            put(beta, to_host(&norm.beta.val()));
+            put(mean, to_host(&norm.running_mean.value_sync()));
+            put(var, to_host(&norm.running_var.value_sync()));
+        }
+    }
+}

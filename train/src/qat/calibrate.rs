@@ -1,0 +1,136 @@
+//! Initial scales: the power of two of least squared error, for weights by tap and channel, for activations by tensor.
+
+use std::cell::RefCell;
+
+use burn::tensor::{Device, Tensor, activation};
+use eqo_checkpoints::arch::{Arch, ArchNode};
+use eqo_datasets::{Dataset, Normalization};
+
+use super::spec::LayerSpec;
+use crate::interpret::{self, Nodes};
+use crate::quantizer::{code_range, largest_level};
+use crate::tensors::{NamedTensors, to_device};
+use crate::{pixels, winograd};
+
+/// Activation values looked at for one scale: enough for a stable error, few enough to search on the host.
+const SAMPLES: usize = 200_000;
+
+/// Exponents tried below the one that clips nothing.
+const DEPTH: i32 = 6;
+
+/// Chooses every layer's weight exponents.
+pub(super) fn weights(specs: &mut [LayerSpec], tensors: &NamedTensors, device: &Device) {
+    for spec in specs {
+        let weight = to_device(&tensors[&format!("{}.weight", spec.name)], device);
+        let taps = spec.float_taps(weight);
+        let [_, out, inputs] = taps.dims();
+        let values: Vec<f32> = taps.into_data_as::<f32>().iter::<f32>().collect();
+        // A scale covers the whole layer, or one output channel of one tap (of all positions of a direct kernel).
+        let position = |row: &[f32], o: usize| row[o * inputs..(o + 1) * inputs].to_vec();
+        let positions: Vec<&[f32]> = values.chunks(out * inputs).collect();
+        let range = code_range(spec.weight_bits);
+        let group = |tap: usize, o: usize| match spec.exponents.len() {
+            1 => positions.iter().flat_map(|row| position(row, o)).collect(),
+            _ => position(positions[tap], o),
+        };
+        let chosen: Vec<Vec<Option<i32>>> = if spec.one_scale {
+            vec![vec![best_exponent(&values, range); out]]
+        } else {
+            let taps = 0..spec.exponents.len();
+            taps.map(|tap| (0..out).map(|o| best_exponent(&group(tap, o), range)).collect()).collect()
+        };
+        spec.exponents = fill_gaps(&chosen);
+    }
+}
+
+/// Gives all-zero groups the coarsest exponent of the layer, which never makes an accumulator finer.
+fn fill_gaps(chosen: &[Vec<Option<i32>>]) -> Vec<Vec<i32>> {
+    let coarsest = chosen.iter().flatten().flatten().max().copied().unwrap_or(0);
+    chosen.iter().map(|row| row.iter().map(|exponent| exponent.unwrap_or(coarsest)).collect()).collect()
+}
+
+/// The exponent `e` with the least `Σ (clamp(floor(x/2^e + 0.5), low, high)·2^e − x)²`; `None` if all are zero.
+pub(super) fn best_exponent(values: &[f32], (low, high): (f32, f32)) -> Option<i32> {
+    let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    if largest == 0.0 || !largest.is_finite() {
+        return None;
+    }
+    let clips_nothing = (largest / high).log2().ceil() as i32;
+    let error = |exponent: i32| -> f64 {
+        let step = 2.0_f32.powi(exponent);
+        let miss = |x: f32| f64::from((x / step + 0.5).floor().clamp(low, high) * step - x);
+        values.iter().map(|&x| miss(x) * miss(x)).sum()
+    };
+    let candidates = (clips_nothing - DEPTH..=clips_nothing).rev();
+    candidates
+        .map(|exponent| (exponent, error(exponent)))
+        .min_by(|a, b| a.1.total_cmp(&b.1))
+        .map(|best| best.0)
+}
+
+/// The folded network in floats, on integer input, noting the exponent of every activation it passes.
+pub(super) struct FloatNetwork<'a> {
+    arch: &'a Arch,
+    specs: &'a [LayerSpec],
+    layers: Vec<(Tensor<4>, Tensor<1>)>,
+    device: &'a Device,
+    found: RefCell<Vec<(String, i32)>>,
+}
+
+impl<'a> FloatNetwork<'a> {
+    pub(super) fn new(
+        arch: &'a Arch,
+        specs: &'a [LayerSpec],
+        tensors: &NamedTensors,
+        device: &'a Device,
+    ) -> Self {
+        let layer = |spec: &LayerSpec| {
+            let tensor = |part: &str| &tensors[&format!("{}.{part}", spec.name)];
+            (to_device(tensor("weight"), device), to_device(tensor("bias"), device))
+        };
+        let layers = specs.iter().map(layer).collect();
+        Self { arch, specs, layers, device, found: RefCell::default() }
+    }
+
+    /// Exponent of every activation, by node name.
+    pub(super) fn activation_exponents(
+        self,
+        images: &Dataset,
+        normalization: &Normalization,
+    ) -> Vec<(String, i32)> {
+        let pixels = pixels::to_tensor(images.pixels(), [images.height(), images.width()], self.device);
+        interpret::interpret(self.arch, &self, pixels::subtract_offsets(pixels, normalization));
+        self.found.into_inner()
+    }
+}
+
+impl Nodes for FloatNetwork<'_> {
+    fn weighted(
+        &self,
+        index: usize,
+        _: &ArchNode,
+        input: Tensor<4>,
+        shortcut: Option<Tensor<4>>,
+    ) -> Tensor<4> {
+        let (spec, (weight, bias)) = (&self.specs[index], &self.layers[index]);
+        let taps = spec.float_taps(weight.clone());
+        let mut y = winograd::convolve(input, taps, bias.clone(), spec.geometry);
+        if let Some(shortcut) = shortcut {
+            y = y + shortcut;
+        }
+        let Some(bits) = spec.act_bits else {
+            return y;
+        };
+        let y = activation::relu(y);
+        let values: Vec<f32> = y.to_data_as::<f32>().iter::<f32>().collect();
+        let sample: Vec<f32> = values.iter().step_by(values.len().div_ceil(SAMPLES)).copied().collect();
+        // A dead activation keeps scale 1: it is zero at any.
+        let exponent = best_exponent(&sample, (0.0, largest_level(bits))).unwrap_or(0);
+        self.found.borrow_mut().push((spec.name.clone(), exponent));
+        y
+    }
+
+    fn pool(&self, input: Tensor<4>) -> Tensor<4> {
+        input.sum_dim(2).sum_dim(3)
+    }
+}

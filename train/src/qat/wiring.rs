@@ -1,0 +1,80 @@
+//! Exponents through the network: every node's scale, and what meets in every layer.
+
+use eqo_checkpoints::arch::{ArchOp, Shortcut};
+
+use super::QatNet;
+use crate::Result;
+use crate::scales::{LayerScales, Meeting, accumulator_exponents};
+
+/// Exponents of one forward pass.
+pub(super) struct Wiring {
+    /// Of every node's output, `[node][channel]`.
+    pub(super) nodes: Vec<Vec<i32>>,
+    /// Of every layer's accumulator, `[layer][out]`.
+    pub(super) acc: Vec<Vec<i32>>,
+    /// What meets in every layer.
+    meetings: Vec<OwnedMeeting>,
+}
+
+/// A [`Meeting`] without the weights, which the layer's spec holds.
+struct OwnedMeeting {
+    input: i32,
+    output: Option<i32>,
+    shortcut: Option<Vec<i32>>,
+}
+
+impl QatNet {
+    /// Follows the exponents from the image to the logits, with the activation scales in force.
+    pub(super) fn wiring(&self) -> Wiring {
+        let outputs = self.activation_exponents();
+        let mut wiring = Wiring { nodes: Vec::new(), acc: Vec::new(), meetings: Vec::new() };
+        for node in &self.arch.nodes {
+            let exponents = match &node.op {
+                ArchOp::Input { shape } => vec![0; shape[0]],
+                ArchOp::GlobalAvgPool { input } => wiring.nodes[*input].clone(),
+                ArchOp::Linear { input, .. } => self.follow(&mut wiring, *input, None, &outputs),
+                ArchOp::Conv(conv) => self.follow(&mut wiring, conv.input, conv.shortcut.as_ref(), &outputs),
+            };
+            wiring.nodes.push(exponents);
+        }
+        wiring
+    }
+
+    /// Adds the next layer; returns the exponents of its output.
+    fn follow(
+        &self,
+        wiring: &mut Wiring,
+        input: usize,
+        shortcut: Option<&Shortcut>,
+        outputs: &[Option<i32>],
+    ) -> Vec<i32> {
+        let index = wiring.acc.len();
+        let channels = self.specs[index].shape[0];
+        let shortcut = shortcut.map(|shortcut| {
+            let source = &wiring.nodes[shortcut.input];
+            // Channels of zeros have no scale; the first channel's is as good as any and never the finest.
+            let channel =
+                |out: usize| out.checked_sub(shortcut.channel_offset).and_then(|from| source.get(from));
+            (0..channels).map(|out| *channel(out).unwrap_or(&source[0])).collect()
+        });
+        let meeting = OwnedMeeting { input: wiring.nodes[input][0], output: outputs[index], shortcut };
+        let acc = accumulator_exponents(&meeting.borrow(&self.specs[index].exponents));
+        let exponents = meeting.output.map_or_else(|| acc.clone(), |output| vec![output; channels]);
+        wiring.meetings.push(meeting);
+        wiring.acc.push(acc);
+        exponents
+    }
+
+    /// Scales and shifts of every layer.
+    pub(super) fn layer_scales(&self) -> Result<Vec<LayerScales>> {
+        let wiring = self.wiring();
+        let layers = self.specs.iter().zip(&wiring.meetings);
+        layers.map(|(spec, meeting)| LayerScales::new(&spec.name, &meeting.borrow(&spec.exponents))).collect()
+    }
+}
+
+impl OwnedMeeting {
+    fn borrow<'a>(&'a self, weight: &'a [Vec<i32>]) -> Meeting<'a> {
+        Meeting { weight, input: self.input, output: self.output, shortcut: self.shortcut.as_deref() }
+    }
+}
