@@ -25,7 +25,8 @@ pub use groups::{Group, groups};
 pub use handshake::{CONFIRMATION_BYTES, HELLO_BYTES, REQUEST_BYTES, WELCOME_BYTES};
 pub use ledger::{Flow, Ots, Scope, Sender};
 pub use ot::{
-    BASE_HELLO, BASE_POINT, EXTENSION_CHUNK, OtKind, extension_bytes, prepare_payloads, prepared, setup_payloads,
+    BASE_HELLO, BASE_POINT, EXTENSION_CHUNK, OtKind, extension_bytes, prepare_payloads, prepared,
+    setup_payloads,
 };
 pub use wire::{FRAME_HEADER, MAX_FRAME, frame_count, packed_bytes, wire_bytes};
 

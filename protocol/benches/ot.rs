@@ -52,7 +52,7 @@ fn random_cot(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(RANDOM_OTS as u64)).sample_size(10);
     for k in [1, 2, 4, 8] {
         let once = || {
-            let kind = OtKind::soft_spoken(k)?;
+            let kind = OtKind::SoftSpoken { k };
             let server = |channel: &mut Channel, ots: &mut Ots| ots.prepare(channel, RANDOM_OTS, 0);
             run(0, kind, server, |channel, ots| ots.prepare(channel, 0, RANDOM_OTS))
         };
@@ -74,7 +74,7 @@ fn vector_cot(criterion: &mut Criterion) {
         let receive = |channel: &mut Channel, ots: &mut Ots| {
             ots.cot_recv(channel, &choices, |_| CotShape { lanes, bits }, |_, share| use_share(share))
         };
-        let once = || run(COTS, OtKind::soft_spoken(4)?, send, receive);
+        let once = || run(COTS, OtKind::SoftSpoken { k: 4 }, send, receive);
         let name = BenchmarkId::new("lanes x bits", format!("{lanes} x {bits}"));
         group.bench_function(name, |bencher| bencher.iter_custom(|n| timed(n, once)));
     }

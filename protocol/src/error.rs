@@ -84,6 +84,12 @@ pub enum Error {
         /// What to do about it.
         next: &'static str,
     },
+    /// The server's graph can't be run.
+    #[error("handshake: expected a sound graph from the server, found: {source}")]
+    PeerGraph {
+        /// What is wrong with it.
+        source: Box<eqo_checkpoints::Error>,
+    },
     /// The connection ended before the protocol did.
     #[error(
         "{scope}: expected the peer to stay connected, found {found}; see the peer's own error and run again"

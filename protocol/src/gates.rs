@@ -7,7 +7,7 @@
 //! a secret and a uniform value used nowhere else, so it can be simulated from its length, and the lengths depend on
 //! the public graph alone. What each gate sends is written once, in [`eqo_checkpoints::cost`].
 //!
-//! | gate | functionality | rounds |
+//! | gate | functionality | rounds, at most |
 //! |---|---|---|
 //! | [`and`](mod@and) | `<z> <- <x>·<y>` | 1 |
 //! | [`compare`] | three carries of `[y]` for all groups | 2 + tree depth |

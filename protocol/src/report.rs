@@ -92,7 +92,8 @@ impl Report {
     }
 }
 
-fn describe(graph: &CheckedGraph, scope: Scope) -> (String, &'static str, &'static str) {
+/// Name, operation and algorithm of a scope, as in [`Row`].
+pub fn describe(graph: &CheckedGraph, scope: Scope) -> (String, &'static str, &'static str) {
     let fixed = |name: &'static str| (name.to_owned(), name, "");
     let id = match scope {
         Scope::Handshake => return fixed("handshake"),

@@ -1,12 +1,16 @@
 //! Whole networks: private logits are the engine's, and every byte, frame and round is the predicted one.
 
+#![allow(clippy::unwrap_used, reason = "an Err is a failed test")]
+
 use std::thread;
 use std::time::Duration;
 
 use eqo_checkpoints::Checkpoint;
+use eqo_checkpoints::arch::Arch;
 use eqo_checkpoints::cost::{Forecast, OtKind, Profile, Scope};
 use eqo_checkpoints::engine::Engine;
-use eqo_checkpoints::testing::{Spec, random_checkpoint, random_image};
+use eqo_checkpoints::plan::BitPlan;
+use eqo_checkpoints::testing::{Spec, random_arch, random_checkpoint, random_image};
 use eqo_protocol::Error;
 use eqo_protocol::report::Report;
 use eqo_protocol::session::client::{ClientConfig, connect};
@@ -107,4 +111,39 @@ fn report_names_every_scope_once_in_protocol_order() {
     }
     let input = session.client.rows.iter().find(|row| row.scope == Scope::Node(0)).unwrap();
     assert_eq!((input.bytes(), input.rounds), (0, 0));
+}
+
+/// Seconds long, so not part of every run: `cargo test --release -p eqo-protocol --test private_equals_engine -- --ignored --nocapture`.
+#[test]
+#[ignore = "takes several seconds"]
+fn resnet20_of_random_weights_equals_the_engine() {
+    let arch = Arch::by_name("cifar-resnet20", 10).unwrap();
+    let checkpoint = random_arch(1, &arch, &BitPlan::uniform(&arch, 4, 6));
+    let kind = OtKind::SoftSpoken { k: 4 };
+    for batch in [1, 4] {
+        let images = images(&checkpoint, batch);
+        let session = run(&checkpoint, kind, std::slice::from_ref(&images));
+        let engine = Engine::new(checkpoint.graph().clone(), checkpoint.weights()).unwrap();
+        for (image, logits) in images.iter().zip(&session.logits[0]) {
+            assert_eq!(logits, &engine.run(image).unwrap());
+        }
+        check_costs(&checkpoint, kind, &[images], &session);
+        for row in &session.client.rows {
+            println!(
+                "{:<20} {:>9} {:>12} B {:>4} rounds {:>7.3} s",
+                row.name,
+                row.op,
+                row.bytes(),
+                row.rounds,
+                row.seconds
+            );
+        }
+        let report = &session.client;
+        println!(
+            "batch {batch}: {} B, {} rounds, {:.2} s",
+            report.bytes(),
+            report.rounds(),
+            report.seconds()
+        );
+    }
 }

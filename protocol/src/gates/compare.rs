@@ -27,8 +27,6 @@ pub struct Section {
     pub comparison: Comparison,
     /// How many elements.
     pub elements: usize,
-    /// The accumulators' ring.
-    pub ring: u8,
     /// `s + a`: saturation subtracts 2 to this power.
     pub saturation_bit: u8,
 }
@@ -200,7 +198,8 @@ fn merge_level(
             let (lt, tail) = rest.split_at(section.elements);
             let (eq, tail) = tail.split_at(if merge.with_eq { section.elements } else { 0 });
             rest = tail;
-            let mut out: Wire = wires[merge.high].iter().zip(lt).map(|(high, &lt)| (high & LT) ^ u8::from(lt)).collect();
+            let mut out: Wire =
+                wires[merge.high].iter().zip(lt).map(|(high, &lt)| (high & LT) ^ u8::from(lt)).collect();
             out.iter_mut().zip(eq).for_each(|(out, &eq)| *out |= u8::from(eq) << 1);
             wires[merge.out] = out;
         }

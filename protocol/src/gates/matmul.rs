@@ -48,7 +48,8 @@ impl Products<'_> {
             codes.iter().flat_map(|&code| (0..bits).map(move |bit| code_bit(code, bit))).collect();
         let mut products = self.local(codes, rows);
         let shape = |ot: usize| CotShape { lanes: self.lanes, bits: self.payload_bits(&self.weight_bit(ot)) };
-        let accumulate = |ot: usize, share: &[u64]| self.accumulate(&mut products, &self.weight_bit(ot), share);
+        let accumulate =
+            |ot: usize, share: &[u64]| self.accumulate(&mut products, &self.weight_bit(ot), share);
         party.ots.cot_recv(party.channel, &choices, shape, accumulate)?;
         Ok(products)
     }
@@ -63,7 +64,8 @@ impl Products<'_> {
             let at = self.weight_bit(ot);
             Correlation { values: self.row(rows, at.position, at.input), bits: self.payload_bits(&at) }
         };
-        let accumulate = |ot: usize, share: &[u64]| self.accumulate(&mut products, &self.weight_bit(ot), share);
+        let accumulate =
+            |ot: usize, share: &[u64]| self.accumulate(&mut products, &self.weight_bit(ot), share);
         party.ots.cot_send(party.channel, self.ots(), correlation, accumulate)?;
         Ok(products)
     }

@@ -13,7 +13,12 @@ use crate::Error;
 ///
 /// # Errors
 /// Those of the channel and of an empty stock of OTs.
-pub fn multiplex(party: &mut Party, bits: &[bool], values: &[u64], ring_bits: u32) -> Result<Vec<u64>, Error> {
+pub fn multiplex(
+    party: &mut Party,
+    bits: &[bool],
+    values: &[u64],
+    ring_bits: u32,
+) -> Result<Vec<u64>, Error> {
     let sign = |&bit: &bool| 1_u64.wrapping_sub(u64::from(bit) << 1);
     let correlations: Vec<u64> =
         bits.iter().zip(values).map(|(bit, value)| sign(bit).wrapping_mul(*value)).collect();

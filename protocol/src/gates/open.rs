@@ -13,7 +13,11 @@ use crate::ring::pack::{BitReader, BitWriter, packed_bytes};
 ///
 /// # Errors
 /// Those of the channel.
-pub fn open(party: &mut Party, ring: impl Fn(usize) -> u8, shares: &[u64]) -> Result<Option<Vec<i64>>, Error> {
+pub fn open(
+    party: &mut Party,
+    ring: impl Fn(usize) -> u8,
+    shares: &[u64],
+) -> Result<Option<Vec<i64>>, Error> {
     let bits: u64 = (0..shares.len()).map(|j| u64::from(ring(j))).sum();
     if party.is_server() {
         let mut message = BitWriter::with_capacity(bits);

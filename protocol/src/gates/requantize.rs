@@ -11,7 +11,7 @@
 //!
 //! *Range*: `−2^(l−1) + 2^(a+s) <= y < 2^(l−1) − 2^(s−1)`, which the range proof grants; `s + a < l`.
 //! *Privacy*: a composition of [`compare`], [`bit_to_arithmetic`] and [`multiplex`], whose outputs are fresh shares.
-//! *Rounds*: 6 + depth of the deepest tree, whatever the number of groups. *Source*: the fusion is this project's
+//! *Rounds*: at most 6 + depth of the deepest tree, whatever the number of groups. *Source*: the fusion is this project's
 //! (DESIGN §4), the parts are CrypTFlow2's.
 
 use eqo_checkpoints::arith::{mask, reduce};
@@ -72,7 +72,6 @@ fn section(group: &Group, act_bits: u8, lanes: usize) -> Section {
     Section {
         comparison: group.comparison(act_bits),
         elements: group.channels.len() * lanes,
-        ring: group.ring,
         saturation_bit: group.shift + act_bits,
     }
 }

@@ -31,7 +31,8 @@ impl<S: Side> Walk<'_, S> {
         }
         let Output::Activation { bits, .. } = conv.output else { return Ok(accumulators) };
         let order = Order { groups: groups(conv), plane: height * width, batch: self.batch };
-        let narrow = requantize(party, &order.groups, bits, order.plane * self.batch, order.sort(&accumulators))?;
+        let narrow =
+            requantize(party, &order.groups, bits, order.plane * self.batch, order.sort(&accumulators))?;
         let wide = extend(party, bits, self.graph.extension_bits(id), narrow)?;
         order.restore(&wide, &mut accumulators);
         Ok(accumulators)

@@ -20,7 +20,9 @@ mod transpose;
 mod triples;
 
 pub use cot::{Correlation, CotShape};
-pub use setup::{Ots, prepare_payloads, setup_payloads};
+pub use eqo_checkpoints::cost::{OtKind, prepare_payloads, prepared, setup_payloads};
+pub use one_of_n::OneOfN;
+pub use setup::Ots;
 pub use triples::BitTriples;
 
 use crate::Error;
@@ -28,46 +30,6 @@ use crate::transport::Channel;
 
 /// 128 bits of key material or correlation; bit i of a row is bit i of the integer.
 pub type Block = u128;
-
-/// How random OTs are made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum OtKind {
-    /// SoftSpoken over the field with 2^k elements (Roy, CRYPTO 2022, semi-honest): 128/k - 1 bits per OT, 2^k / k
-    /// times the work. k = 1 is IKNP.
-    SoftSpoken {
-        /// 1, 2, 4 or 8.
-        k: u32,
-    },
-}
-
-impl OtKind {
-    /// SoftSpoken with `k`.
-    ///
-    /// # Errors
-    /// [`Error::Config`] unless `k` is 1, 2, 4 or 8.
-    pub fn soft_spoken(k: u32) -> Result<Self, Error> {
-        let kind = Self::SoftSpoken { k };
-        kind.k().map(|_| kind)
-    }
-
-    fn k(self) -> Result<usize, Error> {
-        let Self::SoftSpoken { k } = self;
-        if [1, 2, 4, 8].contains(&k) {
-            return Ok(k as usize);
-        }
-        Err(Error::Config {
-            what: "SoftSpoken k",
-            expected: "1, 2, 4 or 8".into(),
-            found: k.to_string(),
-            next: "take 4 for a fast link, 8 for a slow one, 1 to run as IKNP",
-        })
-    }
-}
-
-/// How many OTs really come out of a request for `count`: rounded up to a multiple of 128.
-pub const fn prepared(count: u64) -> u64 {
-    count.next_multiple_of(128)
-}
 
 /// The sender of correlated random OTs: it holds delta and, for each OT, q with q = t ^ r * delta.
 pub trait RandomCotSender: Send {

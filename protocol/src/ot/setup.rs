@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::base::{self, BaseSender, POINT, Session};
 use super::hash::OtHash;
 use super::pprf::{correction_bytes, grow, grow_punctured};
-use super::softspoken::{SoftSpokenReceiver, SoftSpokenSender, chunk_of, chunks, message_bytes};
+use super::softspoken::{SoftSpokenReceiver, SoftSpokenSender, chunk_of, chunks};
 use super::stock::{ReceiverStock, SenderStock};
 use super::{Block, OtKind};
 use crate::transport::{Channel, QUEUE_FRAMES, Scope};
@@ -37,9 +37,9 @@ impl Ots {
     /// same role; [`Error::Config`] for an invalid k; those of the channel.
     ///
     /// # Communication cost
-    /// [`setup_payloads`] each way, a round for each that isn't empty.
+    /// [`setup_payloads`](super::setup_payloads) each way, a round for each that isn't empty.
     pub fn setup(channel: &mut Channel, role: Role, kind: OtKind, rng: &mut PartyRng) -> Result<Self, Error> {
-        let k = kind.k()?;
+        let k = checked_k(kind)?;
         let outer = channel.meter().scope();
         channel.set_scope(Scope::BaseOt);
         let base_sender = BaseSender::new(rng);
@@ -82,7 +82,7 @@ impl Ots {
     /// Those of the channel; [`Error::PeerLength`] if the peer prepares other counts.
     ///
     /// # Communication cost
-    /// One round. From receiver to sender of each direction: a message for each of [`prepare_payloads`].
+    /// One round. From receiver to sender of each direction: a message for each of [`prepare_payloads`](super::prepare_payloads).
     pub fn prepare(
         &mut self,
         channel: &mut Channel,
@@ -124,27 +124,6 @@ impl Ots {
     pub fn left_as_receiver(&self) -> usize {
         self.receiver.left()
     }
-}
-
-/// Payload bytes of the messages by which one direction of [`Ots::prepare`] makes `count` OTs, from receiver to sender:
-/// with n = `count` rounded up to a multiple of 128, (128/k - 1) * n/8 in total, a message for each 65536 OTs begun, each of
-/// them one frame.
-///
-/// # Errors
-/// [`Error::Config`] for an invalid k.
-pub fn prepare_payloads(kind: OtKind, count: usize) -> Result<impl Iterator<Item = u64>, Error> {
-    let k = kind.k()?;
-    Ok(chunks(count).map(move |chunk| message_bytes(k, chunk) as u64))
-}
-
-/// Payload bytes of the messages that each party sends in [`Ots::setup`]: hello, base OT replies, tree corrections (none
-/// for k = 1). 66, 4096 and 4096 * (k - 1) / k.
-///
-/// # Errors
-/// [`Error::Config`] for an invalid k.
-pub fn setup_payloads(kind: OtKind) -> Result<[u64; 3], Error> {
-    let k = kind.k()?;
-    Ok([HELLO, 128 * POINT, 128 / k * correction_bytes(k)].map(|bytes| bytes as u64))
 }
 
 /// The public names of the two directions' base OTs, equal at both parties.
@@ -209,4 +188,13 @@ fn punctured_sender(k: usize, choices: &[bool], known: &[Block], corrections: &[
     };
     let trees: Vec<_> = known.chunks_exact(k).enumerate().map(tree).collect();
     SoftSpokenSender::new(k, delta, &trees)
+}
+
+fn checked_k(kind: OtKind) -> Result<usize, Error> {
+    OtKind::soft_spoken(kind.k()).map(|kind| kind.k() as usize).ok_or_else(|| Error::Config {
+        what: "SoftSpoken k",
+        expected: "1, 2, 4 or 8".into(),
+        found: kind.k().to_string(),
+        next: "take 4 for a fast link, 8 for a slow one, 1 to run as IKNP",
+    })
 }

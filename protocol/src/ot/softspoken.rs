@@ -5,6 +5,7 @@
 //! in which the leaf it lacks has the factor zero. The owner of tree i > 0 sends u_i ^ u_0, so that all trees share
 //! the choice bits r = u_0: q = t ^ r * delta, 128/k - 1 bits per OT. For k = 1 this is IKNP (CRYPTO 2003) with random choices.
 
+use eqo_checkpoints::cost::{EXTENSION_CHUNK, OtKind, extension_bytes};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::prg::{Prg, WIDE, block_of, fill_counters};
@@ -13,8 +14,8 @@ use super::{Block, RandomCotReceiver, RandomCotSender, prepared};
 use crate::Error;
 use crate::transport::Channel;
 
-/// OTs that one message extends by, at most: the memory of a chunk is bounded and, for every k, it fits one frame.
-pub(super) const CHUNK: usize = 1 << 16;
+/// OTs that one message extends by, at most.
+pub(super) const CHUNK: usize = EXTENSION_CHUNK as usize;
 
 /// OTs worked on at once: one wide AES call for each leaf, and matrices that stay in the second-level cache.
 const BATCH: usize = 128 * WIDE;
@@ -27,7 +28,7 @@ type Row = [Block; WIDE];
 
 /// The message by which `count` OTs (a multiple of 128, at most [`CHUNK`]) are made, in bytes.
 pub(super) const fn message_bytes(k: usize, count: usize) -> usize {
-    (128 / k - 1) * (count / 8)
+    extension_bytes(OtKind::SoftSpoken { k: k as u32 }, count as u64) as usize
 }
 
 /// The leaves of one tree, and how its streams are summed up.

@@ -113,12 +113,8 @@ impl Client {
         send_request(&mut self.channel, batch as u32)?;
         let image = centred(&self.graph, images);
         let graph = &self.graph;
-        let mut party = Party {
-            role: Role::Client,
-            channel: &mut self.channel,
-            ots: &mut self.ots,
-            rng: &mut self.rng,
-        };
+        let mut party =
+            Party { role: Role::Client, channel: &mut self.channel, ots: &mut self.ots, rng: &mut self.rng };
         let clock = &mut self.log.clock;
         let walk = Walk { graph, side: &ClientSide, batch };
         let shares = walk.run(&mut party, image, |scope| clock.enter(scope))?;
@@ -155,7 +151,8 @@ impl Client {
         }
         limits::check(&self.graph, images.len())?;
         let [channels, height, width] = self.graph.shape(0);
-        let wrong = images.iter().map(|image| image.as_ref().len()).find(|&len| len != channels * height * width);
+        let wrong =
+            images.iter().map(|image| image.as_ref().len()).find(|&len| len != channels * height * width);
         wrong.map_or(Ok(()), |found| {
             Err(Error::Config {
                 what: "image",

@@ -111,12 +111,8 @@ impl<'m> Session<'m> {
         // Waiting for the client's next request isn't work.
         self.log.clock.skip(Scope::Handshake);
         let graph = self.checkpoint.graph();
-        let mut party = Party {
-            role: Role::Server,
-            channel: &mut self.channel,
-            ots: &mut self.ots,
-            rng: &mut self.rng,
-        };
+        let mut party =
+            Party { role: Role::Server, channel: &mut self.channel, ots: &mut self.ots, rng: &mut self.rng };
         let clock = &mut self.log.clock;
         // The client knows the pixels: its share is the image, the server's is zero.
         let image = vec![0; graph.shape(0).iter().product::<usize>() * batch];

@@ -5,21 +5,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter};
 use tokio::sync::mpsc::{Receiver, Sender};
 
-/// The largest payload of one frame, in bytes. Longer payloads travel in several frames.
-pub const MAX_FRAME: usize = 1 << 20;
-
-/// The bytes in front of every payload.
-pub const FRAME_HEADER: usize = 8;
-
-/// How many frames carry `payload` bytes: none for none.
-pub const fn frame_count(payload: u64) -> u64 {
-    payload.div_ceil(MAX_FRAME as u64)
-}
-
-/// How many bytes cross the wire for one message of `payload` bytes: the payload and 8 bytes a frame.
-pub const fn wire_bytes(payload: u64) -> u64 {
-    payload + FRAME_HEADER as u64 * frame_count(payload)
-}
+pub use eqo_checkpoints::cost::{FRAME_HEADER, MAX_FRAME, frame_count, wire_bytes};
 
 /// Small writes and reads are gathered in buffers of this size; frames beyond it bypass them.
 const STREAM_BUFFER: usize = 64 << 10;

@@ -1,35 +1,9 @@
 //! Counts what crosses the wire, by part of the protocol.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::AddAssign;
 
-/// The part of the protocol that traffic is booked under.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Scope {
-    /// Version, graph and parameter agreement.
-    Handshake,
-    /// The public-key OTs that seed the extension.
-    BaseOt,
-    /// Random OTs by extension.
-    OtExtension,
-    /// The online part of the graph's node with this index.
-    Node(usize),
-    /// Revealing the output to the client.
-    Result,
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Handshake => out.write_str("handshake"),
-            Self::BaseOt => out.write_str("base OT"),
-            Self::OtExtension => out.write_str("OT extension"),
-            Self::Node(index) => write!(out, "node {index}"),
-            Self::Result => out.write_str("result"),
-        }
-    }
-}
+pub use eqo_checkpoints::cost::Scope;
 
 /// What one party saw of one scope. Bytes include the frame headers.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]

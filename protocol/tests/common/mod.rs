@@ -9,7 +9,7 @@ use eqo_protocol::{Error, PartyRng, Role};
 use rand::Rng;
 
 /// Runs a gate at both parties; its traffic is booked under node 0.
-pub fn run_gate<S: Send, C: Send>(
+pub(crate) fn run_gate<S: Send, C: Send>(
     needed: OtCount,
     server: impl FnOnce(&mut Party) -> Result<S, Error> + Send,
     client: impl FnOnce(&mut Party) -> Result<C, Error> + Send,
@@ -38,28 +38,21 @@ fn with_ots<T>(
 }
 
 /// `count` OTs in each direction.
-pub fn both(count: usize) -> OtCount {
+pub(crate) fn both(count: usize) -> OtCount {
     OtCount { server_sends: count as u64, client_sends: count as u64 }
 }
 
 /// Additive shares of integers; the bits above any ring hold garbage on purpose.
-pub fn share(values: &[i64], seed: u64) -> [Vec<u64>; 2] {
+pub(crate) fn share(values: &[i64], seed: u64) -> [Vec<u64>; 2] {
     let mut rng = seeded(seed);
     let server: Vec<u64> = values.iter().map(|_| rng.next_u64()).collect();
-    let client = values.iter().zip(&server).map(|(&value, &share)| (value as u64).wrapping_sub(share)).collect();
-    [server, client]
-}
-
-/// XOR shares of bits.
-pub fn share_bits(bits: &[bool], seed: u64) -> [Vec<bool>; 2] {
-    let mut rng = seeded(seed);
-    let server: Vec<bool> = bits.iter().map(|_| rng.next_u32() & 1 == 1).collect();
-    let client = bits.iter().zip(&server).map(|(bit, share)| bit ^ share).collect();
+    let client =
+        values.iter().zip(&server).map(|(&value, &share)| (value as u64).wrapping_sub(share)).collect();
     [server, client]
 }
 
 /// Sums of shares modulo `2^bits`.
-pub fn reveal(server: &[u64], client: &[u64], bits: u8) -> Vec<u64> {
+pub(crate) fn reveal(server: &[u64], client: &[u64], bits: u8) -> Vec<u64> {
     assert_eq!(server.len(), client.len());
     let mask = u64::MAX >> (64 - bits);
     server.iter().zip(client).map(|(s, c)| s.wrapping_add(*c) & mask).collect()

@@ -3,7 +3,7 @@
 use rand::{Rng, RngExt};
 
 use super::super::*;
-use super::{KINDS, with_ots};
+use super::{KINDS, one_of, with_ots};
 use crate::ring::mask;
 use crate::testing::seeded;
 use crate::transport::{MAX_FRAME, Scope, Traffic};
@@ -138,11 +138,12 @@ fn one_of_n_opens_exactly_the_chosen_message_for_every_size() {
             let mut messages = vec![0; digits.len() * size];
             seeded(13).fill_bytes(&mut messages);
             let kind = KINDS[(digit_bits + message_bits) as usize % 4];
+            let runs = one_of(digits.len(), digit_bits, message_bits);
             let (_, received, _) = with_ots(
                 kind,
                 digits.len() * digit_bits as usize,
-                |channel, mut ots| ots.one_of_n_send(channel, digit_bits, message_bits, &messages),
-                |channel, mut ots| ots.one_of_n_recv(channel, digit_bits, message_bits, &digits),
+                |channel, mut ots| ots.one_of_n_send(channel, &runs, &messages),
+                |channel, mut ots| ots.one_of_n_recv(channel, &runs, &digits),
             );
             for (j, digit) in digits.iter().enumerate() {
                 let chosen = messages[j * size + usize::from(*digit)] & (u8::MAX >> (8 - message_bits));
@@ -161,7 +162,7 @@ fn the_messages_not_chosen_look_random() {
     let (_, wire, _) = with_ots(
         KINDS[3],
         1024,
-        |channel, mut ots| ots.one_of_n_send(channel, 4, 8, &[0; 4096]),
+        |channel, mut ots| ots.one_of_n_send(channel, &one_of(256, 4, 8), &[0; 4096]),
         |channel, mut ots| {
             let drawn = ots.receiver.draw(1024)?;
             channel.send(vec![0; 128])?;

@@ -42,3 +42,7 @@ fn with_ots<S: Send, C: Send>(
         |channel, rng| ready(channel, rng, Role::Client, kind, count).and_then(|ots| client(channel, ots)),
     )
 }
+
+fn one_of(count: usize, digit_bits: u32, message_bits: u32) -> [OneOfN; 1] {
+    [OneOfN { count, digit_bits, message_bits }]
+}

@@ -1,7 +1,7 @@
 //! Every byte and round is as documented.
 
 use super::super::*;
-use super::{KINDS, with_ots};
+use super::{KINDS, one_of, with_ots};
 use crate::testing::{TEST_TIMEOUT, run_parties, two_party};
 use crate::transport::{Scope, wire_bytes};
 use crate::{PartyRng, Role};
@@ -18,9 +18,9 @@ fn traffic_equals_the_documented_formulas_to_the_byte() {
                     Ots::setup(channel, Role::Client, kind, rng)?.prepare(channel, as_client, as_server)
                 },
             );
-            let setup: u64 = setup_payloads(kind).unwrap().map(wire_bytes).iter().sum();
-            let rounds = setup_payloads(kind).unwrap().iter().filter(|bytes| **bytes > 0).count() as u64;
-            let made = |count| -> u64 { prepare_payloads(kind, count).unwrap().map(wire_bytes).sum() };
+            let setup: u64 = setup_payloads(kind).map(wire_bytes).iter().sum();
+            let rounds = setup_payloads(kind).iter().filter(|bytes| **bytes > 0).count() as u64;
+            let made = |count| -> u64 { prepare_payloads(kind, count).map(wire_bytes).sum() };
             for (meter, sent, received) in [(&server, as_client, as_server), (&client, as_server, as_client)]
             {
                 let base = meter.of(Scope::BaseOt);
@@ -32,15 +32,15 @@ fn traffic_equals_the_documented_formulas_to_the_byte() {
                 let extension = meter.of(Scope::OtExtension);
                 assert_eq!(
                     (extension.bytes_sent, extension.bytes_received),
-                    (made(sent), made(received)),
+                    (made(sent as u64), made(received as u64)),
                     "{kind:?}"
                 );
                 assert_eq!(extension.rounds, u64::from(as_server + as_client > 0));
             }
         }
     }
-    assert_eq!(prepare_payloads(KINDS[2], 1000).unwrap().collect::<Vec<_>>(), [31 * 1024 / 8]);
-    assert_eq!(prepare_payloads(KINDS[0], 65_537).unwrap().collect::<Vec<_>>(), [127 * 8192, 127 * 16]);
+    assert_eq!(prepare_payloads(KINDS[2], 1000).collect::<Vec<_>>(), [31 * 1024 / 8]);
+    assert_eq!(prepare_payloads(KINDS[0], 65_537).collect::<Vec<_>>(), [127 * 8192, 127 * 16]);
 }
 
 #[test]
@@ -53,12 +53,12 @@ fn online_traffic_equals_the_documented_formulas_to_the_byte() {
         |channel, mut ots| {
             ots.cot_send(channel, 40_001, |_| Correlation { values: &values[..20], bits: 13 }, |_, _| ())?;
             channel.set_scope(Scope::Node(1));
-            ots.one_of_n_send(channel, 4, 2, &vec![1; 40_001 * 16])
+            ots.one_of_n_send(channel, &one_of(40_001, 4, 2), &vec![1; 40_001 * 16])
         },
         |channel, mut ots| {
             ots.cot_recv(channel, &[true; 40_001], |_| CotShape { lanes: 20, bits: 13 }, |_, _| ())?;
             channel.set_scope(Scope::Node(1));
-            ots.one_of_n_recv(channel, 4, 2, &[7; 40_001])
+            ots.one_of_n_recv(channel, &one_of(40_001, 4, 2), &[7; 40_001])
         },
     );
     let expected = [

@@ -1,0 +1,223 @@
+//! Peers that misbehave: each gets a specific error, and nobody hangs or panics.
+
+#![allow(clippy::unwrap_used, reason = "an Err is a failed test")]
+
+use std::thread;
+use std::time::Duration;
+
+use eqo_checkpoints::Checkpoint;
+use eqo_checkpoints::cost::{self, Profile};
+use eqo_checkpoints::testing::{Spec, random_checkpoint, random_image};
+use eqo_protocol::Error;
+use eqo_protocol::session::client::{Client, ClientConfig, connect};
+use eqo_protocol::session::server::{ServerConfig, serve_connection};
+use eqo_protocol::transport::{Channel, TransportConfig, memory_pair};
+
+const TIMEOUT: Duration = Duration::from_millis(500);
+
+fn checkpoint() -> Checkpoint {
+    random_checkpoint(3, &Spec { image: [1, 6, 6], classes: 3, blocks: vec![] })
+}
+
+/// Joins two parties; both results.
+fn meet<S: Send, C: Send>(
+    server: impl FnOnce(Channel) -> Result<S, Error> + Send,
+    client: impl FnOnce(Channel) -> Result<C, Error> + Send,
+) -> (Result<S, Error>, Result<C, Error>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (one, other) = memory_pair(1 << 16, runtime.handle(), TransportConfig { timeout: TIMEOUT });
+    thread::scope(|scope| {
+        let server = scope.spawn(|| server(one));
+        let client = scope.spawn(|| client(other));
+        (server.join().unwrap(), client.join().unwrap())
+    })
+}
+
+/// What the honest server says to this client.
+fn server_error(client: impl FnOnce(Channel) -> Result<(), Error> + Send) -> Error {
+    let checkpoint = checkpoint();
+    let server = |channel| {
+        serve_connection(channel, &checkpoint, &ServerConfig { max_batch: 4, ..Default::default() })
+    };
+    match meet(server, client).0 {
+        Err(error) => error,
+        Ok(_) => panic!("the server must not accept this client"),
+    }
+}
+
+/// What the honest client says to this server.
+fn client_error(server: impl FnOnce(Channel) -> Result<(), Error> + Send) -> Error {
+    let client = |channel| {
+        let mut client = connect(channel, &ClientConfig::default())?;
+        client.infer(&[vec![0; 36]])
+    };
+    match meet(server, client).1 {
+        Err(error) => error,
+        Ok(_) => panic!("the client must not accept this server"),
+    }
+}
+
+fn hello(magic: &[u8; 6], version: u16, k: u8) -> Vec<u8> {
+    [magic.as_slice(), &version.to_le_bytes(), &[k]].concat()
+}
+
+fn welcome(verdict: u8) -> Vec<u8> {
+    [b"EQO2PC".as_slice(), &1_u16.to_le_bytes(), &[verdict], &4_u32.to_le_bytes()].concat()
+}
+
+#[test]
+fn a_peer_of_another_protocol_or_version_is_named() {
+    let error = server_error(|mut channel| channel.send(hello(b"SSH-2.", 1, 4)));
+    assert!(error.to_string().contains("speaks another protocol"), "{error}");
+    let error = server_error(|mut channel| channel.send(b"GET / HTTP/1.1\r\n\r\n".to_vec()));
+    assert!(matches!(error, Error::PeerLength { found: 18, .. }), "{error}");
+    let error = server_error(|mut channel| channel.send(hello(b"EQO2PC", 9, 4)));
+    assert!(
+        error.to_string().contains("protocol version 1") && error.to_string().contains("found 9"),
+        "{error}"
+    );
+    let error = client_error(|mut channel| {
+        channel.recv(9)?;
+        channel.send(vec![7; 13])
+    });
+    assert!(error.to_string().contains("speaks another protocol"), "{error}");
+}
+
+#[test]
+fn a_kind_of_ot_that_the_server_does_not_allow_is_refused_on_both_sides() {
+    let checkpoint = checkpoint();
+    let config = ServerConfig { ot_kinds: vec![eqo_protocol::ot::OtKind::SoftSpoken { k: 2 }], max_batch: 4 };
+    let (server, client) = meet(
+        |channel| serve_connection(channel, &checkpoint, &config),
+        |channel| connect(channel, &ClientConfig::default()).map(|_| ()),
+    );
+    assert!(matches!(server.err(), Some(Error::PeerIncompatible { what: "SoftSpoken k", .. })));
+    assert!(matches!(client.err(), Some(Error::PeerIncompatible { what: "SoftSpoken k", .. })));
+}
+
+#[test]
+fn another_graph_is_an_error_on_both_sides() {
+    let checkpoint = checkpoint();
+    let pinned = ClientConfig { expected_graph: Some([9; 32]), ..Default::default() };
+    let (server, client) = meet(
+        |channel| serve_connection(channel, &checkpoint, &ServerConfig::default()),
+        |channel| connect(channel, &pinned).map(|_| ()),
+    );
+    for error in [server.err().unwrap(), client.err().unwrap()] {
+        assert!(error.to_string().contains("claims another graph"), "{error}");
+    }
+}
+
+#[test]
+fn oversized_broken_and_unsound_graphs_are_refused_before_they_are_used() {
+    let send_graph = |graph: Vec<u8>| {
+        move |mut channel: Channel| {
+            channel.recv(9)?;
+            channel.send(welcome(0))?;
+            channel.send(graph)?;
+            channel.recv(33).map(|_| ())
+        }
+    };
+    let oversized = client_error(send_graph(u32::MAX.to_le_bytes().to_vec()));
+    assert!(matches!(oversized, Error::PeerLength { found: 0xffff_ffff, .. }), "{oversized}");
+    let broken = client_error(send_graph([&2_u32.to_le_bytes()[..], b"{}"].concat()));
+    assert!(matches!(broken, Error::PeerGraph { .. }), "{broken}");
+    let mut graph = checkpoint().graph().graph().clone();
+    graph.nodes.pop();
+    let json = graph.to_json();
+    let unsound = client_error(send_graph([&(json.len() as u32).to_le_bytes(), json.as_bytes()].concat()));
+    assert!(matches!(unsound, Error::PeerGraph { .. }), "{unsound}");
+}
+
+#[test]
+fn a_silent_peer_times_out_and_one_that_leaves_is_named() {
+    let silent = server_error(|channel| {
+        thread::sleep(TIMEOUT * 2);
+        drop(channel);
+        Ok(())
+    });
+    assert!(matches!(silent, Error::Timeout { .. }), "{silent}");
+    let gone = server_error(|channel| {
+        drop(channel);
+        Ok(())
+    });
+    assert!(matches!(gone, Error::PeerClosed { .. }), "{gone}");
+    let stalled = server_error(|channel| {
+        let client = connect(channel, &ClientConfig::default())?;
+        thread::sleep(TIMEOUT * 2);
+        drop(client);
+        Ok(())
+    });
+    assert!(matches!(stalled, Error::Timeout { .. }), "{stalled}");
+}
+
+/// Forwards a session and stops after `limit` bytes from the client.
+fn cut_after(limit: usize) -> Error {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let config = TransportConfig { timeout: TIMEOUT };
+    let (server, proxy_server) = tokio::io::duplex(1 << 16);
+    let (client, proxy_client) = tokio::io::duplex(1 << 16);
+    let (server, client) =
+        (Channel::over(server, runtime.handle(), config), Channel::over(client, runtime.handle(), config));
+    runtime.spawn(async move {
+        let (mut from_server, mut to_server) = tokio::io::split(proxy_server);
+        let (mut from_client, mut to_client) = tokio::io::split(proxy_client);
+        let back = tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+        let mut left = limit;
+        let mut buffer = vec![0; 1024];
+        while left > 0 {
+            let room = left.min(buffer.len());
+            let Ok(count) = from_client.read(&mut buffer[..room]).await else { break };
+            if count == 0 || to_server.write_all(&buffer[..count]).await.is_err() {
+                break;
+            }
+            left -= count;
+        }
+        back.abort();
+    });
+    let checkpoint = checkpoint();
+    thread::scope(|scope| {
+        let server = scope.spawn(|| serve_connection(server, &checkpoint, &ServerConfig::default()));
+        let run = || -> Result<Client, Error> {
+            let mut client = connect(client, &ClientConfig::default())?;
+            client.infer(&[random_image(1, &checkpoint)])?;
+            Ok(client)
+        };
+        let client = run();
+        let server = server.join().unwrap();
+        assert!(client.is_err());
+        server.err().unwrap()
+    })
+}
+
+#[test]
+fn a_session_cut_anywhere_ends_with_an_error_on_both_sides() {
+    let profile = Profile { ot: ClientConfig::default().ot };
+    let whole = cost::inference(checkpoint().graph(), &profile, 1).total().to_server as usize;
+    for limit in [1, 8, 17, 60, 200].into_iter().chain((1..10).map(|tenth| whole * tenth / 10)) {
+        let error = cut_after(limit);
+        assert!(matches!(error, Error::PeerClosed { .. } | Error::Timeout { .. }), "{limit}: {error}");
+    }
+}
+
+#[test]
+fn batches_beyond_the_agreed_one_and_wrong_images_are_refused() {
+    let checkpoint = checkpoint();
+    let config = ServerConfig { max_batch: 2, ..Default::default() };
+    let (server, client) = meet(
+        |channel| serve_connection(channel, &checkpoint, &config),
+        |channel| {
+            let mut client = connect(channel, &ClientConfig::default())?;
+            let image = random_image(1, &checkpoint);
+            let none: [Vec<u8>; 0] = [];
+            let errors =
+                [client.infer(&none), client.infer(&vec![image.clone(); 3]), client.infer(&[&image[1..]])];
+            assert!(errors.iter().all(|error| matches!(error, Err(Error::Config { .. }))));
+            // The session is still good.
+            client.infer(&[image])?;
+            client.close()
+        },
+    );
+    assert!(server.is_ok() && client.is_ok());
+}

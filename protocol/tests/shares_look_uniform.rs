@@ -1,0 +1,76 @@
+//! A smoke test of privacy: whatever the secret, each party's shares alone are uniform. The proofs are in the gates' docs.
+
+#![allow(clippy::unwrap_used, reason = "an Err is a failed test")]
+
+mod common;
+
+use common::{both, reveal, run_gate, share};
+use eqo_checkpoints::Checkpoint;
+use eqo_checkpoints::cost::Group;
+use eqo_checkpoints::graph::{Conv, Op};
+use eqo_checkpoints::testing::{Spec, random_checkpoint};
+use eqo_protocol::gates::extend::extend;
+use eqo_protocol::gates::matmul::Products;
+use eqo_protocol::gates::requantize::requantize;
+
+/// Counts of each residue must be within six standard deviations of their mean.
+fn assert_uniform(shares: &[u64], bits: u32, what: &str) {
+    let mut counts = vec![0_f64; 1 << bits];
+    shares.iter().for_each(|share| counts[(share & ((1 << bits) - 1)) as usize] += 1.0);
+    let mean = shares.len() as f64 / counts.len() as f64;
+    for (residue, count) in counts.iter().enumerate() {
+        assert!(
+            (count - mean).abs() < 6.0 * mean.sqrt(),
+            "{what}: residue {residue} occurs {count} times, not {mean}"
+        );
+    }
+}
+
+#[test]
+fn requantized_and_extended_shares_of_one_value_are_uniform_at_both_parties() {
+    let elements = 1 << 13;
+    let group = Group { ring: 9, shift: 3, channels: vec![0] };
+    for y in [-100_i64, 0, 20, 200] {
+        let [server, client] = share(&vec![y; elements], 9);
+        let gate = |party: &mut eqo_protocol::gates::Party, shares: Vec<u64>| {
+            let narrow = requantize(party, std::slice::from_ref(&group), 2, elements, shares)?;
+            let wide = extend(party, 2, 8, narrow.clone())?;
+            Ok((narrow, wide))
+        };
+        let (server, client, _) =
+            run_gate(both(elements * 40), |party| gate(party, server), |party| gate(party, client));
+        for (narrow, wide) in [server, client] {
+            assert_uniform(&narrow, 3, &format!("requantized {y}"));
+            let top: Vec<u64> = wide.iter().map(|share| share >> 3).collect();
+            assert_uniform(&top, 5, &format!("high bits of extended {y}"));
+        }
+    }
+}
+
+/// The only convolution but the last of a small network.
+fn first_conv(checkpoint: &Checkpoint) -> (&str, &Conv) {
+    let conv = checkpoint.graph().nodes().iter().find_map(|node| match &node.op {
+        Op::Conv(conv) => Some((node.name.as_str(), conv)),
+        _ => None,
+    });
+    conv.unwrap()
+}
+
+#[test]
+fn product_shares_are_uniform_at_both_parties_whatever_weights_and_inputs() {
+    let checkpoint = random_checkpoint(4, &Spec { image: [1, 4, 4], classes: 2, blocks: vec![] });
+    let (name, conv) = first_conv(&checkpoint);
+    let codes = &checkpoint.weights().layers[name].codes;
+    let lanes = 1 << 10;
+    let products = Products { conv, lanes };
+    let zeros = vec![0; conv.positions() * conv.in_channels * lanes];
+    let ots = codes.len() * conv.weight_bits();
+    let (server, client, _) = run_gate(
+        both(ots),
+        |party| products.server(party, codes, &zeros),
+        |party| products.client(party, &zeros),
+    );
+    assert_uniform(&server, 2, "server's products");
+    assert_uniform(&client, 2, "client's products");
+    assert!(reveal(&server, &client, 2).iter().all(|&product| product == 0), "zero times anything");
+}
