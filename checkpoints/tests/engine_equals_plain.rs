@@ -3,11 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "an Err is a failed test")]
 
+use std::collections::BTreeSet;
+
 use eqo_checkpoints::Checkpoint;
+use eqo_checkpoints::arch::Arch;
 use eqo_checkpoints::arith::code_value;
 use eqo_checkpoints::engine::IntTensor;
 use eqo_checkpoints::graph::{Conv, Op, Output};
-use eqo_checkpoints::testing::{Spec, random_checkpoint, random_image};
+use eqo_checkpoints::plan::BitPlan;
+use eqo_checkpoints::testing::{Spec, random_arch, random_checkpoint, random_image};
 use eqo_checkpoints::weights::LayerWeights;
 use eqo_checkpoints::winograd::EffectiveTerm;
 use proptest::prelude::*;
@@ -49,6 +53,33 @@ fn activations_are_neither_all_zero_nor_all_saturated() {
         }
     }
     assert!(inside * 4 > all, "{inside} of {all} activations lie between the clamps");
+}
+
+/// A comparison on a network that ignores its image proves little. Narrow random networks can do so: 4 of the first
+/// 500 seeds of this spec do.
+#[test]
+fn nearly_all_random_networks_depend_on_their_image() {
+    let constant = |&seed: &u64| {
+        let checkpoint = random_checkpoint(seed, &Spec::every_kind());
+        let engine = checkpoint.engine();
+        let logits: BTreeSet<_> =
+            (0..16).map(|image| engine.run(&random_image(image, &checkpoint)).unwrap()).collect();
+        logits.len() == 1
+    };
+    let found = (0..100).filter(constant).count();
+    assert!(found <= 3, "{found} of 100 networks ignore their image");
+}
+
+#[test]
+fn deep_random_networks_tell_every_image_apart() {
+    for (name, weight_bits, act_bits) in [("cifar-resnet20", 4, 6), ("cifar-resnet20-b", 3, 4)] {
+        let arch = Arch::by_name(name, 10).unwrap();
+        let checkpoint = random_arch(1, &arch, &BitPlan::uniform(&arch, weight_bits, act_bits));
+        let engine = checkpoint.engine();
+        let logits: BTreeSet<_> =
+            (0..16).map(|seed| engine.run(&random_image(seed, &checkpoint)).unwrap()).collect();
+        assert_eq!(logits.len(), 16, "{name}");
+    }
 }
 
 fn compare(seed: u64, spec: &Spec) {

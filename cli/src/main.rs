@@ -1,2 +1,60 @@
-//! The `eqo` command.
-fn main() {}
+//! The `eqo` command: the one thing people type.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Cli, Command};
+use crate::exit::Failure;
+
+mod args;
+mod commands;
+mod evaluation;
+mod exit;
+#[cfg(feature = "train")]
+mod float;
+mod images;
+mod interrupt;
+mod output;
+mod party;
+mod private;
+mod progress;
+#[cfg(feature = "train")]
+mod report;
+#[cfg(feature = "train")]
+mod run_folder;
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(&Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            progress::line(&format!("eqo: {failure}"));
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<(), Failure> {
+    match command {
+        #[cfg(feature = "train")]
+        Command::Demo(args) => commands::demo::run(args),
+        #[cfg(feature = "train")]
+        Command::Train(args) => commands::train::run(args),
+        #[cfg(feature = "train")]
+        Command::Quantize(args) => commands::quantize::run(args),
+        #[cfg(feature = "train")]
+        Command::Recipe(args) => commands::recipe::run(args),
+        #[cfg(not(feature = "train"))]
+        Command::Demo(_) | Command::Train(_) | Command::Quantize(_) | Command::Recipe(_) => {
+            Err(Failure::needs_train("this command"))
+        }
+        Command::Inspect(args) => commands::inspect::run(args),
+        Command::Eval(args) => commands::eval::run(args),
+        Command::Serve(args) => commands::serve::run(args),
+        Command::Infer(args) => commands::infer::run(args),
+        Command::Data(command) => commands::data::run(command),
+    }
+}

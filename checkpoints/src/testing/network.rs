@@ -14,7 +14,7 @@ pub(super) struct Network {
     seed: u64,
     nodes: Vec<Node>,
     shapes: Vec<[usize; 3]>,
-    /// Range of every node's channels; accumulators hold (0, 0), nothing but shortcuts reads them.
+    /// Range of every node's channels; for accumulators, which only shortcuts read, 0 to their typical size.
     ranges: Vec<Vec<(i64, i64)>>,
     weights: Weights,
 }
@@ -58,12 +58,6 @@ impl Network {
         let out = |size: usize| (size + 2 * spec.padding - spec.kernel) / spec.stride + 1;
         let shape = [spec.out_channels, out(height), out(width)];
         let tap_shifts = (0..spec.algorithm.taps()).map(|_| self.shifts(spec.out_channels, 0..=3)).collect();
-        let shortcut = spec.shortcut.map(|[input, stride, channel_offset]| Shortcut {
-            input,
-            stride,
-            channel_offset,
-            shifts: self.shifts(spec.out_channels, 0..=6),
-        });
         let mut conv = Conv {
             input: spec.input,
             in_channels,
@@ -74,16 +68,20 @@ impl Network {
             algorithm: spec.algorithm,
             weight_exponents: spec.exponents,
             tap_shifts,
-            shortcut,
+            shortcut: None,
             ring_bits: vec![0; spec.out_channels],
             output: Output::Accumulator,
         };
-        let layer = self.layer(&conv);
-        let mut range = vec![(0, 0); spec.out_channels];
+        let mut layer = self.codes(&conv);
+        let bounds = conv_bounds(&conv, &layer, shape, &self.ranges[spec.input]);
+        let typical = typical_sizes(&bounds, in_channels * spec.kernel * spec.kernel);
+        layer.bias = bounds.iter().zip(&typical).map(|(bound, &size)| self.bias(*bound, size)).collect();
+        conv.shortcut = spec.shortcut.map(|at| self.shortcut(at, &typical));
+        let mut range: Vec<(i64, i64)> = typical.iter().map(|&size| (0, size)).collect();
         if let Some(bits) = spec.act_bits {
-            let bounds = conv_bounds(&conv, &layer, shape, &self.ranges[spec.input]);
             range.fill((0, (1 << bits) - 1));
-            conv.output = Output::Activation { bits, shifts: self.output_shifts(&bounds, bits) };
+            let shifts = typical.iter().map(|&size| self.shift_to(size, bits)).collect();
+            conv.output = Output::Activation { bits, shifts };
         }
         self.weights.layers.insert(name.to_owned(), layer);
         self.push(name, Op::Conv(conv), shape, range)
@@ -118,24 +116,44 @@ impl Network {
         self.last()
     }
 
-    fn layer(&mut self, conv: &Conv) -> LayerWeights {
+    /// Random codes; biases follow from them.
+    fn codes(&mut self, conv: &Conv) -> LayerWeights {
         let half = 1_i16 << (conv.weight_bits() - 1);
         let count = conv.positions() * conv.out_channels * conv.in_channels;
         let codes = (0..count).map(|_| self.rng.random_range(-half..half) as i8).collect();
-        let bias = (0..conv.out_channels).map(|_| self.rng.random_range(-2000..=2000)).collect();
-        LayerWeights { codes, bias }
+        LayerWeights { codes, bias: vec![0; conv.out_channels] }
     }
 
-    /// Shifts that leave most activations between the clamps: typical sums are a few bits below their bounds.
-    fn output_shifts(&mut self, bounds: &[(i128, i128)], act_bits: u8) -> Vec<u8> {
-        let shift = |&(low, high): &(i128, i128)| {
-            let magnitude = (128 - low.unsigned_abs().max(high.unsigned_abs()).leading_zeros()) as u8;
-            magnitude.saturating_sub(act_bits + self.rng.random_range(0..=3)).max(1)
+    /// Moves the middle of a channel's range near 0, so that inputs and not the bias decide its sign.
+    fn bias(&mut self, (low, high): (i128, i128), typical: i64) -> i64 {
+        let middle = ((low + high) / 2) as i64;
+        self.rng.random_range(0..=typical / 2) - middle
+    }
+
+    /// A residual `[node, stride, channel offset]` at most as large as the sums it is added to.
+    fn shortcut(&mut self, [input, stride, channel_offset]: [usize; 3], typical: &[i64]) -> Shortcut {
+        let ranges = &self.ranges[input];
+        let shift = |(out, &size): (usize, &i64)| {
+            let channel = out.checked_sub(channel_offset).and_then(|channel| ranges.get(channel));
+            let residual = channel.map_or(1, |range| range.1.max(1));
+            let room = size.ilog2().saturating_sub(residual.ilog2() + 1) as u8;
+            room.saturating_sub(self.rng.random_range(0..=1))
         };
-        bounds.iter().map(shift).collect()
+        Shortcut { input, stride, channel_offset, shifts: typical.iter().enumerate().map(shift).collect() }
+    }
+
+    /// The shift that brings values of this size near the top of an activation.
+    fn shift_to(&mut self, size: i64, act_bits: u8) -> u8 {
+        (size.ilog2() as u8 + self.rng.random_range(0..=1)).saturating_sub(act_bits).max(1)
     }
 
     fn shifts(&mut self, count: usize, range: std::ops::RangeInclusive<u8>) -> Vec<u8> {
         (0..count).map(|_| self.rng.random_range(range.clone())).collect()
     }
+}
+
+/// A sum of n random terms strays about `width / (2·√n)` from the middle of its range; at least 1. Without that
+/// factor activations are all zero or all saturated, and a deep network forgets its image.
+fn typical_sizes(bounds: &[(i128, i128)], terms: usize) -> Vec<i64> {
+    bounds.iter().map(|&(low, high)| (((high - low) as i64) / (2 * terms.isqrt() as i64)).max(1)).collect()
 }

@@ -1,0 +1,145 @@
+//! Arguments of the commands that read a checkpoint or talk to the other party.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::values::{at_least_one, channels, seconds};
+use crate::party::parse_hash;
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// EQO checkpoint (.safetensors).
+    pub(crate) checkpoint: PathBuf,
+    #[command(flatten)]
+    pub(crate) parameters: PrivateArgs,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Parameters of a private run that decide its bytes.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct PrivateArgs {
+    /// Images that one private run answers at once.
+    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
+    pub(crate) batch: usize,
+    /// OT extension: a larger k sends less and computes more; k = 1 is IKNP.
+    #[arg(long, value_enum, default_value_t = Ot::default())]
+    pub(crate) ot: Ot,
+    /// Protocol.
+    #[arg(long, value_enum, default_value_t = Profile::Eqo)]
+    pub(crate) profile: Profile,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Ot {
+    /// SoftSpoken with k = 1, which is IKNP.
+    Softspoken1,
+    /// SoftSpoken with k = 2.
+    Softspoken2,
+    /// SoftSpoken with k = 4.
+    #[default]
+    Softspoken4,
+    /// SoftSpoken with k = 8.
+    Softspoken8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Profile {
+    /// Winograd convolutions on weight bits, proven rings, fused requantization.
+    Eqo,
+}
+
+impl Profile {
+    /// The name in reports.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Eqo => "eqo",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalArgs {
+    /// EQO checkpoint, or with --arch float weights (.safetensors, .th, .pth).
+    pub(crate) checkpoint: PathBuf,
+    /// Image folder with one sub-folder a class, folder of the CIFAR binaries, or `synthetic`.
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    /// Architecture of float weights, such as cifar-resnet20.
+    #[arg(long)]
+    pub(crate) arch: Option<String>,
+    /// Mean of each channel of x/255 (with --arch; a checkpoint brings its own).
+    #[arg(long, value_name = "R,G,B", default_value = "0.485,0.456,0.406", value_parser = channels)]
+    pub(crate) mean: [f32; 3],
+    /// Standard deviation of each channel of x/255, likewise.
+    #[arg(long, value_name = "R,G,B", default_value = "0.229,0.224,0.225", value_parser = channels)]
+    pub(crate) std: [f32; 3],
+    /// Run both parties as two processes over TCP and compare every logit with the integer engine.
+    #[arg(long, conflicts_with = "arch")]
+    pub(crate) private: bool,
+    /// Use only this many images, classes in proportion; all if absent.
+    #[arg(long, value_parser = at_least_one)]
+    pub(crate) images: Option<usize>,
+    #[command(flatten)]
+    pub(crate) parameters: PrivateArgs,
+    /// Longest wait for the other party, seconds.
+    #[arg(long, default_value = "120", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+    /// Leave undecodable images out and count them, instead of stopping.
+    #[arg(long)]
+    pub(crate) skip_corrupt: bool,
+    /// Seed of `--data synthetic`.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// EQO checkpoint (.safetensors).
+    pub(crate) checkpoint: PathBuf,
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: String,
+    /// Stop after this many sessions; serve until stopped if absent.
+    #[arg(long, value_parser = at_least_one)]
+    pub(crate) sessions: Option<usize>,
+    /// Sessions at the same time; more clients wait their turn.
+    #[arg(long, default_value_t = 2, value_parser = at_least_one)]
+    pub(crate) concurrent: usize,
+    /// Images of one inference, at most.
+    #[arg(long, default_value_t = 64, value_parser = at_least_one)]
+    pub(crate) max_batch: usize,
+    /// Longest wait for a client's next message, seconds.
+    #[arg(long, default_value = "60", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+    /// Stop when standard input ends: a server never outlives the process that started it.
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_ends: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InferArgs {
+    /// Address of the server.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) server: String,
+    /// Images (JPEG, PNG) of the network's size.
+    #[arg(required = true)]
+    pub(crate) images: Vec<PathBuf>,
+    /// Refuse a server whose graph has another hash (`eqo inspect` prints it).
+    #[arg(long, value_name = "HASH", value_parser = parse_hash)]
+    pub(crate) expect_graph: Option<[u8; 32]>,
+    #[command(flatten)]
+    pub(crate) parameters: PrivateArgs,
+    /// Longest wait for the server's next message, seconds.
+    #[arg(long, default_value = "60", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+    /// One JSON object a line, one line an image.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

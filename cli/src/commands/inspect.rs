@@ -1,0 +1,172 @@
+//! `eqo inspect`: what a checkpoint's public graph says and costs, layer by layer.
+
+use eqo_checkpoints::cost::{Costs, Forecast, OtKind, Profile, Scope};
+use eqo_checkpoints::format::Checkpoint;
+use eqo_checkpoints::graph::{CheckedGraph, Conv, Op, Output};
+use eqo_protocol::report::describe;
+use serde::Serialize;
+
+use crate::args::InspectArgs;
+use crate::exit::Failure;
+use crate::output::{self, megabytes};
+use crate::party::hex;
+#[cfg(feature = "train")]
+use crate::report::LayerBytes;
+
+/// What the command prints; its JSON is a contract with other tools.
+#[derive(Serialize)]
+pub(crate) struct Inspection {
+    model: String,
+    /// The hash that `eqo infer --expect-graph` takes.
+    graph: String,
+    classes: Vec<String>,
+    batch: usize,
+    predicted_bytes: u64,
+    predicted_rounds: u64,
+    layers: Vec<Layer>,
+}
+
+/// One node of the graph, or one part of a session that no node pays for; their bytes add up to the total.
+#[derive(Serialize)]
+struct Layer {
+    node: String,
+    op: &'static str,
+    #[serde(flatten)]
+    conv: ConvColumns,
+    predicted_bytes: u64,
+    predicted_rounds: u64,
+}
+
+/// What only convolutions (and linear layers) have.
+#[derive(Default, Serialize)]
+struct ConvColumns {
+    algorithm: Option<&'static str>,
+    weight_bits: Option<usize>,
+    exponents: Option<Exponents>,
+    /// Bits of the activation; none for accumulators.
+    act_bits: Option<u8>,
+    /// The widest of its output channels.
+    ring_bits: Option<u8>,
+}
+
+/// Exponents of the weight bits.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+enum Exponents {
+    /// One list for the layer.
+    Layer(Vec<u8>),
+    /// One list a tap.
+    Taps(Vec<Vec<u8>>),
+}
+
+pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
+    let checkpoint = Checkpoint::read(&args.checkpoint)?;
+    let inspection = Inspection::new(checkpoint.graph(), args.parameters.ot.kind(), args.parameters.batch);
+    if args.json { output::json(&inspection) } else { output::text(&inspection.table()) }
+}
+
+impl Inspection {
+    /// The layers of `graph`, and what a session of one batch sends.
+    pub(crate) fn new(graph: &CheckedGraph, ot: OtKind, batch: usize) -> Self {
+        let mut forecast = Forecast::new(graph, &Profile { ot });
+        forecast.infer(batch);
+        forecast.close();
+        let costs = forecast.costs();
+        let nodes = (0..graph.nodes().len()).map(Scope::Node);
+        let scopes = [Scope::Handshake, Scope::BaseOt, Scope::OtExtension].into_iter().chain(nodes);
+        let total = costs.total();
+        Self {
+            model: graph.graph().name.clone(),
+            graph: hex(&graph.graph_hash()),
+            classes: graph.graph().classes.clone(),
+            batch,
+            predicted_bytes: total.bytes(),
+            predicted_rounds: total.rounds,
+            layers: scopes.chain([Scope::Result]).map(|scope| layer(graph, &costs, scope)).collect(),
+        }
+    }
+
+    /// The predicted traffic, for a report.
+    #[cfg(feature = "train")]
+    pub(crate) fn traffic(&self) -> Vec<LayerBytes> {
+        let row = |layer: &Layer| {
+            let (node, op) = (layer.node.clone(), layer.op.to_owned());
+            LayerBytes { node, op, bytes: layer.predicted_bytes, rounds: layer.predicted_rounds }
+        };
+        self.layers.iter().map(row).collect()
+    }
+
+    fn table(&self) -> String {
+        let header =
+            ["node", "operation", "algorithm", "exponents", "w bits", "a bits", "ring", "MB", "rounds"];
+        let table = output::table(&header, 4, self.layers.iter().map(Layer::row));
+        let (bytes, rounds, batch) = (megabytes(self.predicted_bytes), self.predicted_rounds, self.batch);
+        let (model, classes, graph) = (&self.model, self.classes.len(), &self.graph);
+        format!(
+            "{table}\n\n{model}, {classes} classes, graph {graph}\na private run of {batch}: {bytes} MB in {rounds} rounds"
+        )
+    }
+}
+
+fn layer(graph: &CheckedGraph, costs: &Costs, scope: Scope) -> Layer {
+    let (node, op, _) = describe(graph, scope);
+    let flow = costs.of(scope);
+    let conv = match scope {
+        Scope::Node(id) => match &graph.nodes()[id].op {
+            Op::Conv(conv) => ConvColumns::new(conv),
+            Op::Input(_) | Op::SumPool { .. } => ConvColumns::default(),
+        },
+        _ => ConvColumns::default(),
+    };
+    Layer { node, op, conv, predicted_bytes: flow.bytes(), predicted_rounds: flow.rounds }
+}
+
+impl ConvColumns {
+    fn new(conv: &Conv) -> Self {
+        let exponents = match conv.weight_exponents.as_slice() {
+            [list] => Exponents::Layer(list.clone()),
+            lists => Exponents::Taps(lists.to_vec()),
+        };
+        Self {
+            algorithm: Some(conv.algorithm.name()),
+            weight_bits: Some(conv.weight_bits()),
+            exponents: Some(exponents),
+            act_bits: match &conv.output {
+                Output::Activation { bits, .. } => Some(*bits),
+                Output::Accumulator => None,
+            },
+            ring_bits: Some(conv.widest_ring()),
+        }
+    }
+}
+
+impl Layer {
+    fn row(&self) -> Vec<String> {
+        let number = |value: Option<usize>| value.map_or_else(String::new, |value| value.to_string());
+        let conv = &self.conv;
+        vec![
+            self.node.clone(),
+            self.op.to_owned(),
+            conv.algorithm.unwrap_or_default().to_owned(),
+            conv.exponents.as_ref().map_or_else(String::new, Exponents::text),
+            number(conv.weight_bits),
+            number(conv.act_bits.map(usize::from)),
+            number(conv.ring_bits.map(usize::from)),
+            megabytes(self.predicted_bytes),
+            self.predicted_rounds.to_string(),
+        ]
+    }
+}
+
+impl Exponents {
+    /// `0-3` for two's complement, the list otherwise, `by tap` for many.
+    fn text(&self) -> String {
+        match self {
+            Self::Layer(list) if list.iter().enumerate().all(|(index, &k)| index == usize::from(k)) => {
+                format!("0-{}", list.len().saturating_sub(1))
+            }
+            Self::Layer(list) => list.iter().map(u8::to_string).collect::<Vec<_>>().join(" "),
+            Self::Taps(_) => "by tap".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! `eqo train`: the float or the quantization-aware stage of a recipe.
+
+use std::path::PathBuf;
+
+use eqo_train::device::device_by_name;
+use eqo_train::evaluate::{Score, evaluate};
+use serde::Serialize;
+
+use crate::args::{Stage, TrainArgs};
+use crate::exit::Failure;
+use crate::float::Network;
+use crate::output::{self, percent};
+use crate::progress::Progress;
+use crate::run_folder::{self, Run, with_pipeline};
+
+/// What a training ended with.
+#[derive(Serialize)]
+struct Trained {
+    stage: &'static str,
+    weights: PathBuf,
+    images: usize,
+    correct: usize,
+    accuracy: f64,
+}
+
+pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
+    let recipe = run_folder::recipe(&args.recipe)?;
+    let run = Run { resume: args.resume, ..Run::new(&recipe, args.out.as_deref()) };
+    let trained = with_pipeline(&recipe, &run, |pipeline, hooks| {
+        let (stage, score) = match args.stage {
+            Stage::Float => {
+                let tensors = pipeline.train_float(hooks)?;
+                (
+                    "float",
+                    Network::of(&recipe).score(&tensors, "the trained weights", &pipeline.images().test)?,
+                )
+            }
+            Stage::Qat => {
+                let net = pipeline.train_qat(hooks)?;
+                let device = device_by_name(&recipe.device)?;
+                let bar = Progress::new("evaluate");
+                let mut progress = |done, total| bar.set(done, total);
+                ("qat", evaluate(&net, &pipeline.images().test, &device, &mut progress)?)
+            }
+        };
+        Ok(Trained::new(stage, run.out.join(format!("{stage}.safetensors")), score))
+    })?;
+    if args.json { output::json(&trained) } else { output::text(&trained.table()) }
+}
+
+impl Trained {
+    fn new(stage: &'static str, weights: PathBuf, score: Score) -> Self {
+        Self { stage, weights, images: score.total, correct: score.correct, accuracy: score.accuracy() }
+    }
+
+    fn table(&self) -> String {
+        let header = ["stage", "weights", "images", "correct", "accuracy"];
+        let weights = self.weights.display().to_string();
+        let (images, correct) = (self.images.to_string(), self.correct.to_string());
+        output::table(
+            &header,
+            2,
+            [vec![self.stage.to_owned(), weights, images, correct, percent(self.accuracy)]],
+        )
+    }
+}

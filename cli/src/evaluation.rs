@@ -1,0 +1,191 @@
+//! What `eqo eval` reports, and the accuracy of the plain integer engine.
+
+use std::time::Instant;
+
+use eqo_checkpoints::engine::{Engine, class_of};
+use eqo_datasets::Dataset;
+use serde::Serialize;
+
+use crate::exit::Failure;
+use crate::output::{self, megabytes, percent};
+use crate::progress::Progress;
+
+/// One evaluation; its JSON is a contract with other tools.
+#[derive(Debug, Serialize)]
+pub(crate) struct Evaluation {
+    /// Name of the network.
+    pub(crate) model: String,
+    /// `float`, `integer` or `private`.
+    pub(crate) mode: &'static str,
+    /// Images evaluated.
+    pub(crate) images: usize,
+    /// Images classified correctly.
+    pub(crate) correct: usize,
+    /// `correct / images`.
+    pub(crate) accuracy: f64,
+    /// Wall time.
+    pub(crate) seconds: f64,
+    /// Undecodable images left out, where that was allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) skipped: Option<usize>,
+    /// What only a private run has.
+    #[serde(flatten)]
+    pub(crate) private: Option<PrivateFigures>,
+}
+
+/// Cost and correctness of a private evaluation: totals over all images, both directions.
+#[derive(Debug, Serialize)]
+pub(crate) struct PrivateFigures {
+    /// Images whose private logits differ from the integer engine's in any bit.
+    pub(crate) mismatches: usize,
+    /// Protocol.
+    pub(crate) profile: &'static str,
+    /// Images answered at once.
+    pub(crate) batch: usize,
+    /// Bytes before the image is known.
+    pub(crate) bytes_offline: u64,
+    /// Bytes after.
+    pub(crate) bytes_online: u64,
+    /// Both.
+    pub(crate) bytes_total: u64,
+    /// Rounds before the image is known.
+    pub(crate) rounds_offline: u64,
+    /// Rounds after.
+    pub(crate) rounds_online: u64,
+    /// Wall time before the image is known.
+    pub(crate) seconds_offline: f64,
+    /// Wall time after.
+    pub(crate) seconds_online: f64,
+    /// One row a node.
+    pub(crate) layers: Vec<LayerFigures>,
+}
+
+/// One row of a private evaluation.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct LayerFigures {
+    /// The node's name.
+    pub(crate) node: String,
+    /// What it computes.
+    pub(crate) op: String,
+    /// Bytes before the image is known.
+    pub(crate) bytes_offline: u64,
+    /// Bytes after.
+    pub(crate) bytes_online: u64,
+    /// Rounds after the image is known.
+    pub(crate) rounds_online: u64,
+    /// Bytes the cost model expects, offline and online.
+    pub(crate) predicted_bytes: u64,
+}
+
+impl Evaluation {
+    /// An evaluation of `images` images that began at `start` and has no private part.
+    pub(crate) fn plain(
+        model: &str,
+        mode: &'static str,
+        images: usize,
+        correct: usize,
+        start: Instant,
+    ) -> Self {
+        Self {
+            model: model.to_owned(),
+            mode,
+            images,
+            correct,
+            accuracy: accuracy(correct, images),
+            seconds: start.elapsed().as_secs_f64(),
+            skipped: None,
+            private: None,
+        }
+    }
+
+    /// The result on stdout.
+    pub(crate) fn print(&self, json: bool) -> Result<(), Failure> {
+        if json { output::json(self) } else { output::text(&self.table()) }
+    }
+
+    /// The same for people.
+    pub(crate) fn table(&self) -> String {
+        let header = ["model", "mode", "images", "correct", "accuracy", "seconds"];
+        let (images, correct) = (self.images.to_string(), self.correct.to_string());
+        let seconds = format!("{:.1}", self.seconds);
+        let row =
+            vec![self.model.clone(), self.mode.to_owned(), images, correct, percent(self.accuracy), seconds];
+        let mut text = output::table(&header, 2, [row]);
+        if let Some(private) = &self.private {
+            text = format!("{}\n\n{text}\n{}", private.layer_table(), private.summary(self.images));
+        }
+        if let Some(skipped) = self.skipped {
+            text += &format!("\nskipped {skipped} undecodable images");
+        }
+        text
+    }
+}
+
+impl PrivateFigures {
+    /// Traffic by layer.
+    pub(crate) fn layer_table(&self) -> String {
+        let header = ["node", "operation", "MB offline", "MB online", "MB predicted", "rounds"];
+        let rows = self.layers.iter().map(|layer| {
+            let bytes = [layer.bytes_offline, layer.bytes_online, layer.predicted_bytes].map(megabytes);
+            let words = [layer.node.clone(), layer.op.clone()];
+            words.into_iter().chain(bytes).chain([layer.rounds_online.to_string()]).collect()
+        });
+        output::table(&header, 2, rows)
+    }
+
+    /// Totals and the comparison, in a few lines.
+    pub(crate) fn summary(&self, images: usize) -> String {
+        let each = images.max(1) as f64;
+        format!(
+            "private = integer engine: {}\noffline {} MB, online {} MB, total {} MB; {} MB and {:.2} s an image\n\
+             rounds: {} offline, {} online; profile {}, batch {}",
+            if self.mismatches == 0 {
+                "every bit of every logit".to_owned()
+            } else {
+                format!("{} images differ", self.mismatches)
+            },
+            megabytes(self.bytes_offline),
+            megabytes(self.bytes_online),
+            megabytes(self.bytes_total),
+            format_args!("{:.3}", self.bytes_total as f64 / each / 1e6),
+            (self.seconds_offline + self.seconds_online) / each,
+            self.rounds_offline,
+            self.rounds_online,
+            self.profile,
+            self.batch,
+        )
+    }
+}
+
+/// Logits of every image by the plain integer engine, `[images][classes]`, on all cores.
+pub(crate) fn integer_logits(engine: &Engine, dataset: &Dataset) -> Result<Vec<Vec<i64>>, Failure> {
+    let bar = Progress::new("integer engine");
+    Ok(engine.run_all(dataset.pixels(), &|done, total| bar.set(done, total))?)
+}
+
+/// How many images have their label's logit on top.
+pub(crate) fn count_correct(logits: &[Vec<i64>], dataset: &Dataset) -> usize {
+    logits
+        .iter()
+        .zip(dataset.labels())
+        .filter(|(logits, label)| class_of(logits) == usize::from(**label))
+        .count()
+}
+
+/// `correct / images`, 0 for no images.
+pub(crate) fn accuracy(correct: usize, images: usize) -> f64 {
+    correct as f64 / images.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_evaluation_has_the_six_keys_of_the_contract_and_no_other() {
+        let json = serde_json::to_value(Evaluation::plain("net", "integer", 4, 3, Instant::now())).unwrap();
+        let keys: Vec<_> = json.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(keys, ["accuracy", "correct", "images", "mode", "model", "seconds"]);
+        assert_eq!(json["accuracy"], 0.75);
+    }
+}

@@ -1,0 +1,68 @@
+//! What both parties' commands share: runtime, connection settings, OT kind.
+
+use std::time::Duration;
+
+use eqo_checkpoints::cost::OtKind;
+use eqo_protocol::transport::TransportConfig;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::args::Ot;
+use crate::exit::{Failure, Kind};
+
+/// The runtime behind the channels; protocol code runs on the command's own threads.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|error| {
+        let next = "raise the limit of threads or open files";
+        Failure::new(Kind::Peer, format!("network runtime: start failed: {error}; {next}"))
+    })
+}
+
+/// Settings of a connection whose peer may be silent for `timeout`.
+pub(crate) fn transport(timeout: Duration) -> TransportConfig {
+    TransportConfig { timeout }
+}
+
+impl Ot {
+    /// The protocol's name for it.
+    pub(crate) fn kind(self) -> OtKind {
+        let k = match self {
+            Self::Softspoken1 => 1,
+            Self::Softspoken2 => 2,
+            Self::Softspoken4 => 4,
+            Self::Softspoken8 => 8,
+        };
+        OtKind::SoftSpoken { k }
+    }
+}
+
+/// A hash as people read it.
+pub(crate) fn hex(hash: &[u8; 32]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads what [`hex`] wrote.
+pub(crate) fn parse_hash(text: &str) -> Result<[u8; 32], String> {
+    let wrong = || format!("expected 64 hexadecimal digits, as `eqo inspect` prints them, found {text:?}");
+    if text.len() != 64 || !text.is_ascii() {
+        return Err(wrong());
+    }
+    let mut hash = [0; 32];
+    for (index, byte) in hash.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).map_err(|_| wrong())?;
+    }
+    Ok(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_round_trip_and_other_texts_are_refused() {
+        let hash = std::array::from_fn(|index| index as u8 * 7);
+        assert_eq!(parse_hash(&hex(&hash)), Ok(hash));
+        for wrong in ["", "00", &"g".repeat(64), &"é".repeat(32), &"0".repeat(65)] {
+            assert!(parse_hash(wrong).is_err(), "{wrong}");
+        }
+    }
+}

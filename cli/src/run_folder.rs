@@ -1,0 +1,69 @@
+//! What the commands that follow a recipe share: where the run goes, its progress, its interruption.
+
+use std::path::{Path, PathBuf};
+
+use eqo_quant::pipeline::{Hooks, Pipeline, Progress};
+use eqo_train::recipe::Recipe;
+
+use crate::args::RecipeArgs;
+use crate::exit::{Failure, Kind};
+use crate::interrupt;
+use crate::progress::Steps;
+
+/// The checkpoint's name in a run's folder.
+pub(crate) const CHECKPOINT: &str = "model.safetensors";
+
+/// Where a recipe runs, and what may be there already.
+pub(crate) struct Run {
+    /// The folder.
+    pub(crate) out: PathBuf,
+    /// Continue an interrupted training.
+    pub(crate) resume: bool,
+    /// Replace a finished run of another recipe.
+    pub(crate) force: bool,
+}
+
+impl Run {
+    /// A run in `out`, or in `runs/<recipe name>`.
+    pub(crate) fn new(recipe: &Recipe, out: Option<&Path>) -> Self {
+        let out = out.map_or_else(|| Path::new("runs").join(&recipe.name), Path::to_owned);
+        Self { out, resume: false, force: false }
+    }
+}
+
+/// Reads a recipe and its overrides.
+pub(crate) fn recipe(args: &RecipeArgs) -> Result<Recipe, Failure> {
+    Ok(Recipe::read(&args.recipe, &args.set)?)
+}
+
+/// Opens the run's folder and hands its pipeline to `work`; Ctrl-C becomes its own exit code.
+pub(crate) fn with_pipeline<T>(
+    recipe: &Recipe,
+    run: &Run,
+    work: impl FnOnce(&mut Pipeline, &Hooks<'_>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let stop = interrupt::watch()?;
+    if !run.force {
+        refuse_other_run(recipe, &run.out)?;
+    }
+    let steps = Steps::default();
+    let progress = |step: Progress<'_>| steps.set(step.stage, step.done, step.total, &step.note);
+    let hooks = Hooks { stop, progress: &progress };
+    let opened = Pipeline::new(recipe.clone(), &run.out, run.resume, &hooks).map_err(Failure::from);
+    opened.and_then(|mut pipeline| work(&mut pipeline, &hooks)).map_err(|failure| {
+        interrupt::check("continue exactly where it stopped with --resume").err().unwrap_or(failure)
+    })
+}
+
+/// A finished run of another recipe is kept.
+fn refuse_other_run(recipe: &Recipe, out: &Path) -> Result<(), Failure> {
+    let kept = std::fs::read_to_string(out.join("recipe.toml")).unwrap_or_default();
+    if !out.join(CHECKPOINT).exists() || kept == recipe.to_toml() {
+        return Ok(());
+    }
+    let (folder, next) = (out.display(), "choose another --out, or `eqo quantize --force` to replace it");
+    Err(Failure::new(
+        Kind::Usage,
+        format!("{folder}: expected no finished run of another recipe, found one; {next}"),
+    ))
+}

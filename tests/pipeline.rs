@@ -1,0 +1,109 @@
+//! The whole pipeline with very few steps: accuracy is nobody's claim here, equality is.
+
+use std::fs;
+
+use e2e::{Server, json_of, run_eqo};
+use serde_json::Value;
+
+/// Seconds of work instead of minutes.
+const SHORT: [&str; 7] = [
+    "data.train_images=200",
+    "data.test_images=40",
+    "data.calibration_images=20",
+    "float.steps=3",
+    "float.batch_size=20",
+    "qat.steps=2",
+    "qat.batch_size=20",
+];
+
+#[test]
+fn the_demo_ends_with_no_mismatch_and_leaves_what_it_promises() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let evaluation =
+        json_of(["demo", "--json", "--images", "2", "--out", out].into_iter().chain(overrides()));
+    assert_eq!((&evaluation["mode"], &evaluation["images"]), (&"private".into(), &2.into()));
+    assert_eq!(evaluation["mismatches"], 0);
+
+    let page = fs::read_to_string(folder.path().join("report.html")).unwrap();
+    assert_eq!(page.matches("<svg").count(), 2);
+    assert!(!page.contains("src=") && !page.contains("href="), "the report refers to nothing outside");
+    for entry in walk(folder.path()) {
+        assert!(!entry.ends_with(".part"), "{entry} is left over");
+    }
+
+    let images: Vec<String> = walk(&folder.path().join("images"));
+    assert_eq!(images.len(), 2);
+    let checkpoint = folder.path().join("model.safetensors");
+    let server = Server::start(&checkpoint, &["--sessions", "1"]);
+    let arguments = ["infer", "--server", &server.address, "--json"].map(String::from);
+    let ran = run_eqo(arguments.into_iter().chain(images));
+    assert_eq!((ran.code, ran.stdout.lines().count()), (0, 2), "{}", ran.stderr);
+}
+
+#[test]
+fn quantize_skips_fresh_stages_and_keeps_a_finished_run_of_another_recipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let quantize = |more: &[&str]| {
+        let arguments = ["quantize", "configs/demo.toml", "--json", "--out", out];
+        run_eqo(arguments.into_iter().chain(overrides()).chain(more.iter().copied()))
+    };
+    let first = quantize(&[]);
+    assert_eq!(first.code, 0, "{}", first.stderr);
+    let exported = fs::read(folder.path().join("model.safetensors")).unwrap();
+    let again = quantize(&[]);
+    assert_eq!(again.code, 0, "{}", again.stderr);
+    let trained = |json: &Value| ["float", "qat"].map(|stage| json["seconds"].get(stage).is_some());
+    assert_eq!((trained(&first.json()), trained(&again.json())), ([true; 2], [false; 2]));
+    assert_eq!(
+        fs::read(folder.path().join("model.safetensors")).unwrap(),
+        exported,
+        "seeds decide everything"
+    );
+
+    quantize(&["--set", "qat.steps=1"]).refused(2, &["--force", out]);
+    assert_eq!(fs::read(folder.path().join("model.safetensors")).unwrap(), exported);
+    assert_eq!(quantize(&["--set", "qat.steps=1", "--force"]).code, 0);
+}
+
+#[test]
+fn float_weights_evaluate_to_what_training_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let trained =
+        json_of(["train", "configs/demo.toml", "--json", "--out", out].into_iter().chain(overrides()));
+    assert_eq!((&trained["stage"], &trained["images"]), (&"float".into(), &40.into()));
+    let weights = trained["weights"].as_str().unwrap();
+    let evaluated = json_of([
+        "eval",
+        weights,
+        "--arch",
+        "cifar-resnet8",
+        "--data",
+        "synthetic",
+        "--images",
+        "40",
+        "--json",
+        "--mean",
+        "0.5,0.5,0.5",
+        "--std",
+        "0.25,0.25,0.25",
+    ]);
+    assert_eq!((&evaluated["mode"], &evaluated["correct"]), (&"float".into(), &trained["correct"]));
+}
+
+fn overrides() -> impl Iterator<Item = &'static str> {
+    SHORT.into_iter().flat_map(|assignment| ["--set", assignment])
+}
+
+/// Every file of a folder.
+fn walk(folder: &std::path::Path) -> Vec<String> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(walk(&path)) } else { files.push(path.to_str().unwrap().to_owned()) }
+    }
+    files.sort();
+    files
+}
