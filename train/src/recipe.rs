@@ -28,7 +28,9 @@ pub enum RecipeError {
         message: String,
     },
     /// A key nobody reads: most likely a spelling mistake.
-    #[error("{origin}: unknown key `{key}`: expected one of the recipe's keys, nearest is `{nearest}`. `configs/README.md` lists them all.")]
+    #[error(
+        "{origin}: unknown key `{key}`: expected one of the recipe's keys, nearest is `{nearest}`. `configs/README.md` lists them all."
+    )]
     UnknownKey {
         /// The file or `--set`.
         origin: String,
@@ -38,7 +40,9 @@ pub enum RecipeError {
         nearest: String,
     },
     /// A value outside its range.
-    #[error("recipe key `{key}`: expected {expected}, found {found}. Change it in the recipe or with --set {key}=…")]
+    #[error(
+        "recipe key `{key}`: expected {expected}, found {found}. Change it in the recipe or with --set {key}=…"
+    )]
     Value {
         /// The dotted key.
         key: &'static str,
@@ -228,7 +232,8 @@ impl Recipe {
     /// # Errors
     /// [`RecipeError`]: unreadable file, TOML mistake, unknown key, value out of range.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self, RecipeError> {
-        let text = std::fs::read_to_string(path).map_err(|source| RecipeError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| RecipeError::Read { path: path.to_owned(), source })?;
         Self::parse(&text, &path.display().to_string(), overrides)
     }
 
@@ -237,8 +242,10 @@ impl Recipe {
     /// # Errors
     /// As [`Recipe::read`].
     pub fn parse(text: &str, origin: &str, overrides: &[String]) -> Result<Self, RecipeError> {
-        let parse_error =
-            |error: &dyn std::fmt::Display| RecipeError::Parse { origin: origin.to_owned(), message: error.to_string() };
+        let parse_error = |error: &dyn std::fmt::Display| RecipeError::Parse {
+            origin: origin.to_owned(),
+            message: error.to_string(),
+        };
         let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| parse_error(&error))?;
         keys::refuse_unknown(&table, origin)?;
         for assignment in overrides {
@@ -263,8 +270,18 @@ impl Recipe {
         require("data.std", "three positive numbers", format!("{:?}", self.data.std), positive)?;
         let in_range = self.data.mean.iter().all(|mean| (0.0..=1.0).contains(mean));
         require("data.mean", "three numbers from 0 to 1", format!("{:?}", self.data.mean), in_range)?;
-        require("data.calibration_images", "at least 1", self.data.calibration_images, self.data.calibration_images > 0)?;
-        self.float.check(["float.batch_size", "float.learning_rate", "float.momentum", "float.distill_temperature"])?;
+        require(
+            "data.calibration_images",
+            "at least 1",
+            self.data.calibration_images,
+            self.data.calibration_images > 0,
+        )?;
+        self.float.check([
+            "float.batch_size",
+            "float.learning_rate",
+            "float.momentum",
+            "float.distill_temperature",
+        ])?;
         self.qat.check(["qat.batch_size", "qat.learning_rate", "qat.momentum", "qat.distill_temperature"])
     }
 }
@@ -272,13 +289,23 @@ impl Recipe {
 impl FitSection {
     fn check(&self, [batch, rate, momentum, temperature]: [&'static str; 4]) -> Result<(), RecipeError> {
         require(batch, "1 to 65536", self.batch_size, (1..=65_536).contains(&self.batch_size))?;
-        require(rate, "above 0, at most 1", self.learning_rate, self.learning_rate > 0.0 && self.learning_rate <= 1.0)?;
+        require(
+            rate,
+            "above 0, at most 1",
+            self.learning_rate,
+            self.learning_rate > 0.0 && self.learning_rate <= 1.0,
+        )?;
         require(momentum, "0 to below 1", self.momentum, (0.0..1.0).contains(&self.momentum))?;
         require(temperature, "above 0", self.distill_temperature, self.distill_temperature > 0.0)
     }
 }
 
-fn require(key: &'static str, expected: &'static str, found: impl ToString, holds: bool) -> Result<(), RecipeError> {
+fn require(
+    key: &'static str,
+    expected: &'static str,
+    found: impl ToString,
+    holds: bool,
+) -> Result<(), RecipeError> {
     if holds { Ok(()) } else { Err(RecipeError::Value { key, expected, found: found.to_string() }) }
 }
 
@@ -296,7 +323,12 @@ mod tests {
     #[test]
     fn a_misspelt_key_is_refused_with_the_nearest_one() {
         let error = Recipe::parse("[qat]\nlearning_rat = 0.1", "r.toml", &[]).unwrap_err().to_string();
-        assert!(error.contains("r.toml") && error.contains("`qat.learning_rat`") && error.contains("`qat.learning_rate`"), "{error}");
+        assert!(
+            error.contains("r.toml")
+                && error.contains("`qat.learning_rat`")
+                && error.contains("`qat.learning_rate`"),
+            "{error}"
+        );
         let error = Recipe::parse("[bitz]\nweight = 4", "r.toml", &[]).unwrap_err().to_string();
         assert!(error.contains("`bitz`") && error.contains("`bits`"), "{error}");
     }
@@ -309,13 +341,17 @@ mod tests {
                 Some(rest) => rest.to_owned(),
                 None => key,
             };
-            assert!(row.is_empty() || table.contains(&format!("{row}`")) || table.contains(&format!("[{row}]")), "{row}");
+            assert!(
+                row.is_empty() || table.contains(&format!("{row}`")) || table.contains(&format!("[{row}]")),
+                "{row}"
+            );
         }
     }
 
     #[test]
     fn overrides_set_any_key_and_are_checked_like_the_file() {
-        let overrides = ["bits.weight=2", "model.weights=a/b.th", "name=\"x\"", "float.flip=false"].map(String::from);
+        let overrides =
+            ["bits.weight=2", "model.weights=a/b.th", "name=\"x\"", "float.flip=false"].map(String::from);
         let recipe = Recipe::parse("", "test", &overrides).unwrap();
         assert_eq!((recipe.bits.weight, recipe.name.as_str(), recipe.float.flip), (2, "x", false));
         assert_eq!(recipe.model.weights, Some(PathBuf::from("a/b.th")));
