@@ -10,6 +10,7 @@
 //! - [`range`]: the proof that every accumulator fits its ring.
 //! - [`engine`]: plain integer inference, the meaning of a graph with its weights; [`layout`] is what it shares with
 //!   the private protocol.
+//! - [`cost`]: what private inference sends, exactly, from the public graph alone.
 //!
 //! No Burn, no tokio, no cryptography: a party's machine builds this crate and `protocol` only.
 

@@ -19,6 +19,10 @@ use crate::Error;
 use crate::gates::Party;
 use crate::gates::matmul::Products;
 use crate::transport::Scope;
+use zeroize::Zeroizing;
+
+/// One party's shares of a node's output, wiped when dropped.
+pub type Shares = Zeroizing<Vec<u64>>;
 
 /// What the two parties do differently in a convolution.
 pub trait Side {
@@ -59,9 +63,9 @@ impl<S: Side> Walk<'_, S> {
         party: &mut Party,
         image: Vec<u64>,
         mut entered: impl FnMut(Scope),
-    ) -> Result<Vec<u64>, Error> {
+    ) -> Result<Shares, Error> {
         let last_use = self.last_uses();
-        let mut shares: Vec<Vec<u64>> = Vec::with_capacity(last_use.len());
+        let mut shares: Vec<Shares> = Vec::with_capacity(last_use.len());
         let mut image = Some(image);
         for (id, node) in self.graph.nodes().iter().enumerate() {
             entered(Scope::OtExtension);
@@ -76,9 +80,9 @@ impl<S: Side> Walk<'_, S> {
                     sum_pool(height * width, &shares[*input])
                 }
             };
-            shares.push(output);
+            shares.push(Zeroizing::new(output));
             for (earlier, _) in last_use.iter().enumerate().filter(|(_, last)| **last == id) {
-                shares[earlier] = Vec::new();
+                shares[earlier] = Shares::default();
             }
         }
         Ok(shares.pop().unwrap_or_default())

@@ -4,7 +4,7 @@ use eqo_checkpoints::cost::{Group, groups};
 use eqo_checkpoints::graph::{Conv, NodeId, Output};
 use eqo_checkpoints::layout::{ConvLayout, shortcut};
 
-use super::{Side, Walk};
+use super::{Shares, Side, Walk};
 use crate::Error;
 use crate::gates::Party;
 use crate::gates::extend::extend;
@@ -19,7 +19,7 @@ impl<S: Side> Walk<'_, S> {
         party: &mut Party,
         id: NodeId,
         conv: &Conv,
-        shares: &[Vec<u64>],
+        shares: &[Shares],
     ) -> Result<Vec<u64>, Error> {
         let mut accumulators = self.accumulate(party, id, conv, &shares[conv.input])?;
         let [_, height, width] = self.graph.shape(id);
@@ -47,8 +47,8 @@ impl<S: Side> Walk<'_, S> {
     ) -> Result<Vec<u64>, Error> {
         let layout = ConvLayout::new(conv, self.graph.shape(conv.input), self.graph.shape(id));
         let lanes = layout.columns() * self.batch;
-        let rows = layout.gather(input);
-        let mut products = self.side.multiply(party, id, &Products { conv, lanes }, &rows)?;
+        let rows = Shares::new(layout.gather(input));
+        let mut products = Shares::new(self.side.multiply(party, id, &Products { conv, lanes }, &rows)?);
         for (index, row) in products.chunks_exact_mut(lanes).enumerate() {
             let shift = conv.tap_shift(index / conv.out_channels, index % conv.out_channels);
             row.iter_mut().for_each(|sum| *sum <<= shift);

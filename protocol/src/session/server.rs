@@ -17,7 +17,7 @@ use crate::{Error, PartyRng, Role};
 pub struct ServerConfig {
     /// Kinds of OT that clients may propose.
     pub ot_kinds: Vec<OtKind>,
-    /// Images in one inference, at most; 1 to 1024.
+    /// Images in one inference, at most; 1 to 1024. A session allows fewer where they would need too much memory.
     pub max_batch: usize,
 }
 
@@ -66,11 +66,11 @@ impl<'m> Session<'m> {
     ) -> Result<Self, Error> {
         let clock = Clock::start();
         let graph = checkpoint.graph();
-        limits::check(graph, config.max_batch)?;
+        let max_batch = limits::largest_batch(graph, config.max_batch)?;
         let proposed = u32::from(Hello::recv(&mut channel)?.ot);
         let accepted = config.ot_kinds.iter().copied().find(|kind| kind.k() == proposed);
         let verdict = accepted.map_or(Verdict::OtRefused, |_| Verdict::Accepted);
-        Welcome { verdict, max_batch: config.max_batch as u32 }.send(&mut channel)?;
+        Welcome { verdict, max_batch: max_batch as u32 }.send(&mut channel)?;
         let kind = accepted.ok_or_else(|| Error::PeerIncompatible {
             what: "SoftSpoken k",
             ours: format!("one of {:?}", config.ot_kinds.iter().map(|kind| kind.k()).collect::<Vec<_>>()),
@@ -88,10 +88,11 @@ impl<'m> Session<'m> {
         let ots = Ots::setup(&mut channel, Role::Server, kind, &mut rng)?;
         log.clock.enter(Scope::Handshake);
         let side = ServerSide::new(graph, checkpoint.weights());
-        Ok(Self { checkpoint, side, channel, ots, rng, max_batch: config.max_batch, log })
+        Ok(Self { checkpoint, side, channel, ots, rng, max_batch, log })
     }
 
-    /// Serves one inference and returns its batch size; `None` once the client has ended the session.
+    /// Serves one inference and returns its batch size; `None` once the client has ended the session. A client that asks for
+    /// nothing within the channel's timeout ends it too, with [`Error::Timeout`].
     ///
     /// # Errors
     /// [`Error::PeerData`] for a batch beyond the agreed one; those of the channel and the OTs.
