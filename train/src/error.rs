@@ -119,7 +119,15 @@ pub enum Error {
         /// The loss (NaN or infinite).
         loss: f32,
     },
-    /// A training checkpoint of another run.
+    /// The caller asked the run to stop; everything is saved.
+    #[error("stopped after step {step}, saved as {}; run the same command with --resume to go on", path.display())]
+    Interrupted {
+        /// Optimizer steps done.
+        step: usize,
+        /// The checkpoint.
+        path: PathBuf,
+    },
+    /// A training checkpoint that is damaged or of another run.
     #[error("{}: {what}: expected {expected}, found {found}; resume with the recipe that started the run, or remove the file to start again", path.display())]
     Checkpoint {
         /// The file.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use burn::store::{ModuleStore, PytorchStore, bridge};
@@ -12,7 +13,7 @@ use crate::tensors::NamedTensors;
 use crate::{Error, Result};
 
 /// Largest weight file read into memory, in bytes (4 GiB).
-const LARGEST_FILE: u64 = 4 << 30;
+pub(crate) const LARGEST_FILE: u64 = 4 << 30;
 
 /// What wraps every key of a network trained with `torch.nn.DataParallel`.
 const PARALLEL_PREFIX: &str = "module.";
@@ -61,18 +62,27 @@ fn read_safetensors(path: &Path) -> Result<NamedTensors> {
     let file = SafeTensors::deserialize(&bytes).map_err(|error| bad(error.to_string()))?;
     let mut named = NamedTensors::new();
     for (name, view) in file.tensors() {
-        let values: Vec<f32> = match view.dtype() {
-            Dtype::F32 => {
-                view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-            }
-            _ if name.ends_with("num_batches_tracked") => continue,
-            dtype => return Err(bad(format!("{name} of type {dtype:?} instead of F32"))),
-        };
-        let array =
-            ArrayD::from_shape_vec(view.shape(), values).map_err(|error| bad(format!("{name}: {error}")))?;
+        if view.dtype() != Dtype::F32 && name.ends_with("num_batches_tracked") {
+            continue;
+        }
+        let array = array_of(&view).map_err(|found| bad(format!("{name}: {found}")))?;
         named.insert(name, array);
     }
     Ok(named)
+}
+
+/// A float32 tensor of a safetensors file, or what it is instead.
+pub(crate) fn array_of(view: &TensorView<'_>) -> Result<ArrayD<f32>, String> {
+    if view.dtype() != Dtype::F32 {
+        return Err(format!("type {:?} instead of F32", view.dtype()));
+    }
+    let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    ArrayD::from_shape_vec(view.shape(), values).map_err(|error| error.to_string())
+}
+
+/// Values as safetensors stores them.
+pub(crate) fn le_bytes(array: &ArrayD<f32>) -> Vec<u8> {
+    array.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 /// Writes tensors as float32 safetensors with PyTorch's names, through a `.part` file.
@@ -80,12 +90,8 @@ fn read_safetensors(path: &Path) -> Result<NamedTensors> {
 /// # Errors
 /// [`Error::Io`] or [`Error::Format`].
 pub fn save_tensors(path: &Path, tensors: &NamedTensors, metadata: &[(&str, &str)]) -> Result<()> {
-    let bytes: Vec<(&String, Vec<usize>, Vec<u8>)> = tensors
-        .iter()
-        .map(|(name, array)| {
-            (name, array.shape().to_vec(), array.iter().flat_map(|value| value.to_le_bytes()).collect())
-        })
-        .collect();
+    let bytes: Vec<(&String, Vec<usize>, Vec<u8>)> =
+        tensors.iter().map(|(name, array)| (name, array.shape().to_vec(), le_bytes(array))).collect();
     let views: Vec<(&String, TensorView<'_>)> = bytes
         .iter()
         .map(|(name, shape, data)| TensorView::new(Dtype::F32, shape.clone(), data).map(|view| (*name, view)))
@@ -97,7 +103,7 @@ pub fn save_tensors(path: &Path, tensors: &NamedTensors, metadata: &[(&str, &str
     write_then_rename(path, &file)
 }
 
-fn unwritable(path: &Path, error: &safetensors::SafeTensorError) -> Error {
+pub(crate) fn unwritable(path: &Path, error: &safetensors::SafeTensorError) -> Error {
     Error::Format {
         path: path.to_owned(),
         expected: "tensors that fit safetensors",
@@ -105,11 +111,15 @@ fn unwritable(path: &Path, error: &safetensors::SafeTensorError) -> Error {
     }
 }
 
-/// Writes `<path>.part` and renames it, so that `path` is never half a file.
+/// Writes `<path>.part` to the disk and renames it, so that `path` is never half a file, even after a power cut.
 pub(crate) fn write_then_rename(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     let part = Path::new(&part);
-    fs::write(part, bytes).map_err(Error::io(part, "write"))?;
+    let mut file = fs::File::create(part).map_err(Error::io(part, "create"))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io(part, "write"))?;
     fs::rename(part, path).map_err(Error::io(path, "rename"))
 }
+
+#[cfg(test)]
+mod tests;

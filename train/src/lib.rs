@@ -7,6 +7,7 @@ pub mod classifier;
 pub mod device;
 pub mod error;
 pub mod evaluate;
+pub mod fit;
 pub mod import;
 pub mod net;
 pub mod pixels;
@@ -18,6 +19,8 @@ pub mod tensors;
 mod interpret;
 mod quantizer;
 mod state_dict;
+#[cfg(test)]
+mod testing;
 mod winograd;
 
 pub use classifier::Classifier;
