@@ -50,7 +50,12 @@ pub(crate) fn logits(mut outputs: Vec<Tensor<4>>) -> Tensor<2> {
 
 /// Nodes with weights (convolutions and linear layers), in order.
 pub(crate) fn weighted_nodes(arch: &Arch) -> impl Iterator<Item = &ArchNode> {
-    arch.nodes.iter().filter(|node| matches!(node.op, ArchOp::Conv(_) | ArchOp::Linear { .. }))
+    arch.nodes.iter().filter(|node| has_weights(node))
+}
+
+/// True for convolutions and linear layers.
+pub(crate) fn has_weights(node: &ArchNode) -> bool {
+    matches!(node.op, ArchOp::Conv(_) | ArchOp::Linear { .. })
 }
 
 /// `[out, in, kernel, kernel]` of a weighted node; a linear layer is a 1x1 convolution.

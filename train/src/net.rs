@@ -166,3 +166,6 @@ impl Unit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,9 @@ mod folded;
 mod spec;
 mod wiring;
 
+#[cfg(test)]
+mod tests;
+
 pub use export::ExportedLayer;
 pub use folded::{FoldedLayer, FoldedWeights};
 
@@ -71,9 +74,8 @@ impl QatNet {
     ) -> Result<Self> {
         normalization.validate()?;
         pixels::check_size(calibration, arch.shapes()[0])?;
-        let mut specs = spec::layer_specs(arch, plan, &normalization)?;
+        let specs = spec::layer_specs(arch, plan, &normalization)?;
         let mut tensors = folded::to_tensors(arch, &specs, folded)?;
-        calibrate::weights(&mut specs, &tensors, device);
         let network = calibrate::FloatNetwork::new(arch, &specs, &tensors, device);
         for (name, exponent) in network.activation_exponents(calibration, &normalization) {
             tensors.insert(format!("{name}.log2_scale"), ArrayD::from_elem(vec![1], exponent as f32));
@@ -81,7 +83,9 @@ impl QatNet {
         for spec in &specs {
             tensors.insert(format!("{}.weight_exponent", spec.name), spec.exponents_array());
         }
-        Self::from_tensors(arch, plan, normalization, &tensors, "folded weights", device)
+        let mut net = Self::from_tensors(arch, plan, normalization, &tensors, "folded weights", device)?;
+        net.choose_weight_exponents();
+        Ok(net)
     }
 
     /// Rebuilds the network from [`Classifier::to_tensors`].

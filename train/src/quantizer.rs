@@ -76,3 +76,88 @@ pub(crate) fn quantize_activation(x: Tensor<4>, log2_scale: Tensor<1>, exponent:
 pub(crate) fn exponent_of(log2_scale: &Tensor<1>) -> i32 {
     (log2_scale.clone().into_scalar::<f32>() + 0.5).floor() as i32
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use eqo_checkpoints::arith::requantize;
+
+    use super::*;
+
+    fn row(values: &[f32], device: &Device) -> Tensor<4> {
+        Tensor::<1>::from_floats(values, device).reshape([1, 1, 1, values.len()])
+    }
+
+    fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        tensor.into_data_as::<f32>().iter::<f32>().collect()
+    }
+
+    #[test]
+    fn activations_equal_the_integer_requantization_for_every_accumulator_shift_and_width() {
+        let device = Device::flex();
+        for (shift, bits) in [(1_u8, 2_u8), (3, 4), (5, 6), (2, 8)] {
+            let acc: Vec<i64> = (-300..3000).collect();
+            // Accumulator step 2^-9, activation step 2^(shift - 9).
+            let x: Vec<f32> = acc.iter().map(|&y| y as f32 * 2.0_f32.powi(-9)).collect();
+            let exponent = i32::from(shift) - 9;
+            for device in [device.clone(), device.clone().autodiff()] {
+                let scale = Tensor::<1>::from_floats([exponent as f32], &device);
+                let y = host(quantize_activation(row(&x, &device), scale, exponent, bits));
+                for (&acc, y) in acc.iter().zip(y) {
+                    assert_eq!(y * 2.0_f32.powi(-exponent), requantize(acc, shift, bits) as f32, "{acc}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn activation_gradients_are_those_of_learned_step_sizes() {
+        let device = Device::flex().autodiff();
+        let values = [-0.7_f32, 0.1, 0.3, 0.55, 1.2, 1.74, 1.9, 5.0];
+        let (bits, exponent) = (3, -2); // levels 0 to 7, step 1/4, so 1.75 is the largest value
+        let x = row(&values, &device).require_grad();
+        let scale = Tensor::<1>::from_floats([-2.2], &device).require_grad();
+        assert_eq!(exponent_of(&scale), exponent);
+        let y = quantize_activation(x.clone(), scale.clone(), exponent, bits);
+        let upstream: Vec<f32> = (1..=8).map(|i| i as f32).collect();
+        let grads = (y * row(&upstream, &device)).sum().backward();
+        let inside = |v: f32| v > 0.0 && v < 1.75;
+        let want: Vec<f32> =
+            values.iter().zip(&upstream).map(|(&v, &g)| if inside(v) { g } else { 0.0 }).collect();
+        assert_eq!(host(x.grad(&grads).unwrap()), want);
+        let slope = |v: f32| match v / 0.25 {
+            q if q <= 0.0 => 0.0,
+            q if q >= 7.0 => 7.0,
+            q => (q + 0.5).floor() - q,
+        };
+        let sum: f32 = values.iter().zip(&upstream).map(|(&v, &g)| g * slope(v)).sum();
+        let want = sum * 0.25 * std::f32::consts::LN_2 / (8.0_f32 * 7.0).sqrt();
+        let found = host(scale.grad(&grads).unwrap())[0];
+        assert!((found - want).abs() < 1e-5, "{found} {want}");
+    }
+
+    #[test]
+    fn weights_become_codes_times_step_and_clipped_ones_get_no_gradient() {
+        let device = Device::flex().autodiff();
+        let values = [-3.0_f32, -1.1, -0.24, 0.26, 0.74, 2.6];
+        let u = Tensor::<1>::from_floats(values, &device).require_grad();
+        let step = Tensor::<1>::from_floats([0.5], &device);
+        let codes = host(weight_codes(u.clone().detach(), step.clone(), 3));
+        assert_eq!(codes, [-4.0, -2.0, 0.0, 1.0, 1.0, 3.0]);
+        let quantized = quantize_weight(u.clone(), step, 3);
+        assert_eq!(host(quantized.clone()), [-2.0, -1.0, 0.0, 0.5, 0.5, 1.5]);
+        let grads = quantized.sum().backward();
+        assert_eq!(host(u.grad(&grads).unwrap()), [0.0, 1.0, 1.0, 1.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn biases_round_half_up_and_pass_gradients() {
+        let device = Device::flex().autodiff();
+        let bias = Tensor::<1>::from_floats([0.25, -0.25, 0.3, -0.9], &device).require_grad();
+        let step = Tensor::<1>::from_floats([0.5; 4], &device);
+        let rounded = quantize_bias(bias.clone(), step);
+        assert_eq!(host(rounded.clone()), [0.5, 0.0, 0.5, -1.0]);
+        let grads = rounded.sum().backward();
+        assert_eq!(host(bias.grad(&grads).unwrap()), [1.0; 4]);
+    }
+}

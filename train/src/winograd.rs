@@ -76,15 +76,10 @@ fn convolve_tiles(
 pub(crate) fn effective_kernel(taps: Tensor<3>, transform: &Transform) -> Tensor<4> {
     let [positions, out, inputs] = taps.dims();
     let (m, t) = (transform.outputs, transform.tile);
-    let output = transform.output_coefficients();
-    let input = transform.input_coefficients();
-    let mix: Vec<Vec<f32>> = output
-        .iter()
-        .flat_map(|row| {
-            let input = &input;
-            (0..t * t).map(move |ij| (0..positions).map(|tap| (row[tap] * input[tap][ij]) as f32).collect())
-        })
-        .collect();
+    let mut mix = vec![vec![0.0; positions]; m * m * t * t];
+    for term in transform.effective_terms() {
+        mix[term.output * t * t + term.position][term.tap] += term.coefficient as f32;
+    }
     matrix(&mix, &taps.device())
         .matmul(taps.reshape([positions, out * inputs]))
         .reshape([m * m, t, t, out, inputs])
@@ -95,4 +90,85 @@ pub(crate) fn effective_kernel(taps: Tensor<3>, transform: &Transform) -> Tensor
 fn matrix(rows: &[Vec<f32>], device: &Device) -> Tensor<2> {
     let columns = rows.first().map_or(0, Vec::len);
     Tensor::from_data(TensorData::new(rows.concat(), [rows.len(), columns]), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Small integers, so that every sum is exact and comparisons need no tolerance.
+    fn integers<const D: usize>(shape: [usize; D], seed: usize) -> Tensor<D> {
+        let count: usize = shape.iter().product();
+        let values: Vec<f32> = (0..count).map(|i| ((i * 31 + seed * 7) % 17) as f32 - 8.0).collect();
+        Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+    }
+
+    fn geometry(algorithm: Algorithm, padding: usize) -> Geometry {
+        Geometry { algorithm, kernel: 3, stride: 1, padding }
+    }
+
+    #[test]
+    fn tiles_equal_direct_convolution_for_even_odd_and_unpadded_images() {
+        for (height, width, padding) in [(6, 6, 1), (7, 5, 1), (1, 1, 1), (4, 9, 0), (3, 3, 2)] {
+            let x = integers([2, 3, height, width], 1);
+            let weight = integers([5, 3, 3, 3], 2);
+            let bias = integers([5], 3);
+            let [direct, tiles] = [Algorithm::Direct, Algorithm::F2x2].map(|algorithm| {
+                let taps = tap_weights(weight.clone(), algorithm);
+                assert_eq!(taps.dims()[0], if algorithm == Algorithm::Direct { 9 } else { 16 });
+                convolve(x.clone(), taps, bias.clone(), geometry(algorithm, padding))
+            });
+            assert_eq!(tiles.dims(), [2, 5, height + 2 * padding - 2, width + 2 * padding - 2]);
+            tiles.into_data().assert_eq(&direct.into_data(), true);
+        }
+    }
+
+    /// `Aᵀ[U ⊙ (Bᵀ d B)]A` of one tile, with loops.
+    fn tile_output(u: &[f32], d: &[f32]) -> Vec<f32> {
+        let transform = Algorithm::F2x2.transform().unwrap();
+        let (output, input) = (transform.output_coefficients(), transform.input_coefficients());
+        let tap =
+            |tap: usize| -> f32 { u[tap] * (0..16).map(|at| input[tap][at] as f32 * d[at]).sum::<f32>() };
+        output.iter().map(|row| (0..16).map(|index| row[index] as f32 * tap(index)).sum()).collect()
+    }
+
+    #[test]
+    fn arbitrary_taps_act_as_tile_wise_multiplication() {
+        let (x, taps) = (integers([1, 3, 4, 4], 4), integers([16, 2, 3], 5));
+        let bias = Tensor::zeros([2], &x.device());
+        let y = convolve(x.clone(), taps.clone(), bias, geometry(Algorithm::F2x2, 0));
+        let [x, taps] = [x.into_data_as::<f32>(), taps.into_data_as::<f32>()]
+            .map(|data| data.iter::<f32>().collect::<Vec<_>>());
+        let found: Vec<f32> = y.into_data_as::<f32>().iter::<f32>().collect();
+        for out in 0..2 {
+            let mut want = vec![0.0; 4];
+            for input in 0..3 {
+                let u: Vec<f32> = (0..16).map(|tap| taps[tap * 6 + out * 3 + input]).collect();
+                let part = tile_output(&u, &x[input * 16..(input + 1) * 16]);
+                want.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+            }
+            assert_eq!(found[out * 4..(out + 1) * 4], want);
+        }
+    }
+
+    #[test]
+    fn strided_kernels_of_one_pixel_are_subsampled_products() {
+        let x = integers([1, 2, 5, 5], 5);
+        let weight = integers([3, 2, 1, 1], 6);
+        let geometry = Geometry { algorithm: Algorithm::Direct, kernel: 1, stride: 2, padding: 0 };
+        let y = convolve(
+            x.clone(),
+            tap_weights(weight.clone(), Algorithm::Direct),
+            Tensor::zeros([3], &x.device()),
+            geometry,
+        );
+        assert_eq!(y.dims(), [1, 3, 3, 3]);
+        let (x, w, y) = (x.to_data_as::<f32>(), weight.to_data_as::<f32>(), y.to_data_as::<f32>());
+        let [x, w, y] = [x, w, y].map(|data| data.iter::<f32>().collect::<Vec<f32>>());
+        for (index, &value) in y.iter().enumerate() {
+            let (out, row, column) = (index / 9, index / 3 % 3, index % 3);
+            let at = row * 2 * 5 + column * 2;
+            assert_eq!(value, w[out * 2] * x[at] + w[out * 2 + 1] * x[25 + at]);
+        }
+    }
 }

@@ -2,10 +2,12 @@
 
 use std::cell::RefCell;
 
+use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation};
 use eqo_checkpoints::arch::{Arch, ArchNode};
 use eqo_datasets::{Dataset, Normalization};
 
+use super::QatNet;
 use super::spec::LayerSpec;
 use crate::interpret::{self, Nodes};
 use crate::quantizer::{code_range, largest_level};
@@ -18,35 +20,48 @@ const SAMPLES: usize = 200_000;
 /// Exponents tried below the one that clips nothing.
 const DEPTH: i32 = 6;
 
-/// Chooses every layer's weight exponents.
-pub(super) fn weights(specs: &mut [LayerSpec], tensors: &NamedTensors, device: &Device) {
-    for spec in specs {
-        let weight = to_device(&tensors[&format!("{}.weight", spec.name)], device);
-        let taps = spec.float_taps(weight);
-        let [_, out, inputs] = taps.dims();
-        let values: Vec<f32> = taps.into_data_as::<f32>().iter::<f32>().collect();
-        // A scale covers the whole layer, or one output channel of one tap (of all positions of a direct kernel).
-        let position = |row: &[f32], o: usize| row[o * inputs..(o + 1) * inputs].to_vec();
-        let positions: Vec<&[f32]> = values.chunks(out * inputs).collect();
-        let range = code_range(spec.weight_bits);
-        let group = |tap: usize, o: usize| match spec.exponents.len() {
-            1 => positions.iter().flat_map(|row| position(row, o)).collect(),
-            _ => position(positions[tap], o),
-        };
-        let chosen: Vec<Vec<Option<i32>>> = if spec.one_scale {
-            vec![vec![best_exponent(&values, range); out]]
-        } else {
-            let taps = 0..spec.exponents.len();
-            taps.map(|tap| (0..out).map(|o| best_exponent(&group(tap, o), range)).collect()).collect()
-        };
-        spec.exponents = fill_gaps(&chosen);
+/// How much finer than its output's step a layer's products may get, beyond the bits of a weight.
+///
+/// Least error alone would give channels that are almost zero steps of 2^-30: rings of 40 bits and sums past float32's
+/// integers, for weights that can't move any output by a step.
+const FINEST_BELOW_OUTPUT: i32 = 6;
+
+impl QatNet {
+    /// Chooses every layer's weight exponents, with the activation scales in force.
+    pub(super) fn choose_weight_exponents(&mut self) {
+        let net = self.clone().valid();
+        let wiring = net.wiring();
+        for (index, spec) in self.specs.iter_mut().enumerate() {
+            let taps = net.float_taps(index);
+            let best = least_error(spec, &taps);
+            let floor = wiring.requantized_at(&net.arch, index).map_or(i32::MIN, |output| {
+                output - i32::from(spec.weight_bits) - FINEST_BELOW_OUTPUT - wiring.input(index)
+            });
+            // All-zero groups get the coarsest exponent of the layer, which never makes an accumulator finer.
+            let coarsest = best.iter().flatten().flatten().max().copied().unwrap_or(0);
+            let chosen = |exponent: &Option<i32>| exponent.unwrap_or(coarsest).max(floor);
+            spec.exponents = best.iter().map(|row| row.iter().map(chosen).collect()).collect();
+        }
     }
 }
 
-/// Gives all-zero groups the coarsest exponent of the layer, which never makes an accumulator finer.
-fn fill_gaps(chosen: &[Vec<Option<i32>>]) -> Vec<Vec<i32>> {
-    let coarsest = chosen.iter().flatten().flatten().max().copied().unwrap_or(0);
-    chosen.iter().map(|row| row.iter().map(|exponent| exponent.unwrap_or(coarsest)).collect()).collect()
+/// The exponent of least error of each tap and output channel, `None` where all weights are zero.
+///
+/// A group is one output channel of one tap; of all kernel positions for direct convolution; or the whole layer.
+fn least_error(spec: &LayerSpec, taps: &Tensor<3>) -> Vec<Vec<Option<i32>>> {
+    let [_, out, inputs] = taps.dims();
+    let values: Vec<f32> = taps.to_data_as::<f32>().iter::<f32>().collect();
+    let range = code_range(spec.weight_bits);
+    if spec.one_scale {
+        return vec![vec![best_exponent(&values, range); out]];
+    }
+    let channel = |positions: &[f32], o: usize| -> Vec<f32> {
+        let rows = positions.chunks(inputs).skip(o).step_by(out);
+        rows.flatten().copied().collect()
+    };
+    let group = values.len() / spec.exponents.len();
+    let tap = |positions: &[f32]| (0..out).map(|o| best_exponent(&channel(positions, o), range)).collect();
+    values.chunks(group).map(tap).collect()
 }
 
 /// The exponent `e` with the least `Σ (clamp(floor(x/2^e + 0.5), low, high)·2^e − x)²`; `None` if all are zero.

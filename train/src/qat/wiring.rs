@@ -1,9 +1,10 @@
 //! Exponents through the network: every node's scale, and what meets in every layer.
 
-use eqo_checkpoints::arch::{ArchOp, Shortcut};
+use eqo_checkpoints::arch::{Arch, ArchNode, ArchOp, Shortcut};
 
 use super::QatNet;
 use crate::Result;
+use crate::interpret::{has_weights, weighted_nodes};
 use crate::scales::{LayerScales, Meeting, accumulator_exponents};
 
 /// Exponents of one forward pass.
@@ -70,6 +71,25 @@ impl QatNet {
         let wiring = self.wiring();
         let layers = self.specs.iter().zip(&wiring.meetings);
         layers.map(|(spec, meeting)| LayerScales::new(&spec.name, &meeting.borrow(&spec.exponents))).collect()
+    }
+}
+
+impl Wiring {
+    /// Exponent of a layer's input.
+    pub(super) fn input(&self, layer: usize) -> i32 {
+        self.meetings[layer].input
+    }
+
+    /// Exponent of the activation that a layer's accumulator ends in: its own, or that of the layer which adds it as
+    /// its residual; `None` for logits.
+    pub(super) fn requantized_at(&self, arch: &Arch, layer: usize) -> Option<i32> {
+        let own = |layer: usize| self.meetings[layer].output;
+        let id = arch.nodes.iter().enumerate().filter(|(_, node)| has_weights(node)).nth(layer)?.0;
+        let adds = |node: &ArchNode| match &node.op {
+            ArchOp::Conv(conv) => conv.shortcut.as_ref().is_some_and(|shortcut| shortcut.input == id),
+            _ => false,
+        };
+        own(layer).or_else(|| weighted_nodes(arch).position(adds).and_then(own))
     }
 }
 

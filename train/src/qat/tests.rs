@@ -1,0 +1,171 @@
+use burn::module::Module;
+use burn::tensor::Device;
+use eqo_checkpoints::plan::BitPlan;
+
+use super::calibrate::best_exponent;
+use super::*;
+use crate::Error;
+use crate::tensors::NamedTensors;
+use crate::testing::{NORMALIZATION, tiny_arch, tiny_images};
+
+/// Weights of a network without batch normalization, as `quant` would fold them.
+fn folded() -> FoldedWeights {
+    let arch = tiny_arch();
+    let random = crate::state_dict::random(&arch, 5);
+    let layers = interpret::weighted_nodes(&arch).map(|node| {
+        let shape = interpret::weight_shape(node);
+        let mut weight =
+            random[&format!("{}.weight", node.name)].clone().into_shape_with_order(shape.as_slice()).unwrap();
+        weight *= match node.name.as_str() {
+            "stem" => 1.0 / 64.0,
+            "linear" => 1.0 / 9.0,
+            _ => 1.0,
+        };
+        let bias = (0..shape[0]).map(|out| 0.1 * out as f32 - 0.2).collect();
+        (node.name.clone(), FoldedLayer { weight, bias })
+    });
+    layers.collect()
+}
+
+fn net(weight_bits: u8, act_bits: u8, device: &Device) -> QatNet {
+    let plan = BitPlan::uniform(&tiny_arch(), weight_bits, act_bits);
+    QatNet::from_folded(&tiny_arch(), &plan, &folded(), NORMALIZATION, &tiny_images(12), device).unwrap()
+}
+
+fn logits(net: &QatNet) -> Vec<f32> {
+    let pixels = pixels::to_tensor(tiny_images(6).pixels(), [6, 6], &Device::flex());
+    net.valid().logits(pixels).into_data_as::<f32>().iter::<f32>().collect()
+}
+
+#[test]
+fn more_bits_come_closer_to_the_float_network() {
+    let reference = logits(&net(8, 8, &Device::flex()));
+    let error = |bits: u8| -> f32 {
+        logits(&net(bits, bits, &Device::flex())).iter().zip(&reference).map(|(a, b)| (a - b).powi(2)).sum()
+    };
+    let errors = [2, 4, 6].map(error);
+    assert!(errors[0] > errors[1] && errors[1] > errors[2], "{errors:?}");
+}
+
+#[test]
+fn the_forward_pass_on_a_training_device_equals_the_plain_one_bit_for_bit() {
+    let training = Device::flex().autodiff();
+    let net = net(4, 6, &training);
+    let pixels = pixels::to_tensor(tiny_images(6).pixels(), [6, 6], &training);
+    let tracked: Vec<f32> = net.logits(pixels).into_data_as::<f32>().iter::<f32>().collect();
+    assert_eq!(tracked, logits(&net));
+}
+
+#[test]
+fn export_holds_codes_of_the_planned_bits_and_shifts_of_the_wired_scales() {
+    let net = net(3, 4, &Device::flex());
+    let layers = net.export().unwrap();
+    assert_eq!(
+        layers.iter().map(|layer| layer.name.as_str()).collect::<Vec<_>>(),
+        ["stem", "down", "second", "proj", "third", "linear"]
+    );
+    for (layer, spec) in layers.iter().zip(&net.specs) {
+        let [out, inputs, ..] = spec.shape;
+        let positions = if spec.exponents.len() == 16 { 16 } else { spec.shape[2] * spec.shape[3] };
+        assert_eq!(layer.codes.len(), positions * out * inputs);
+        let half = 1_i16 << (spec.weight_bits - 1);
+        assert!(layer.codes.iter().all(|&code| (-half..half).contains(&i16::from(code))));
+        assert_eq!(layer.bias.len(), out);
+        assert_eq!(layer.output_shifts.is_empty(), spec.act_bits.is_none());
+        let finest = i32::from(spec.weight_bits) + 7;
+        assert!(layer.output_shifts.iter().all(|&shift| i32::from(shift) <= finest), "{}", layer.name);
+    }
+    let shortcuts: Vec<usize> = layers.iter().map(|layer| layer.shortcut_shifts.len()).collect();
+    assert_eq!(shortcuts, [0, 0, 8, 0, 6, 0]);
+    let logits = &layers[5].acc_exponents;
+    assert!(logits.iter().all(|exponent| exponent == &logits[0]));
+}
+
+#[test]
+fn the_integer_trace_is_the_forward_pass_in_steps_of_each_scale() {
+    let net = net(4, 6, &Device::flex());
+    let images = tiny_images(6);
+    let trace = net.trace(images.pixels()).unwrap();
+    let offsets = NORMALIZATION.integer_input(&images.pixels()[..108]).map(i64::from);
+    assert!(trace[0].iter().zip(offsets).all(|(&found, want)| found == want));
+    for (node, largest) in [(1, 63), (2, 63), (3, 63), (5, 63), (6, 63 * 9)] {
+        assert!(trace[node].iter().all(|value| (0..=largest).contains(value)), "node {node}");
+        assert!(trace[node].iter().any(|&value| value > 0), "node {node}");
+    }
+    let exponent = net.export().unwrap()[5].acc_exponents[0];
+    let real: Vec<f32> = trace[7].iter().map(|&value| value as f32 * 2.0_f32.powi(exponent)).collect();
+    assert_eq!(real, logits(&net));
+}
+
+#[test]
+fn a_quantized_network_is_rebuilt_exactly_from_its_tensors() {
+    let first = net(4, 6, &Device::flex());
+    let tensors = first.to_tensors();
+    let again = first.with_tensors(&tensors, "itself", &Device::flex()).unwrap();
+    assert_eq!(again.to_tensors(), tensors);
+    assert_eq!(logits(&again), logits(&first));
+    let error = first.with_tensors(&NamedTensors::new(), "nothing", &Device::flex()).err().unwrap();
+    assert!(error.to_string().contains("missing stem.log2_scale"));
+}
+
+#[test]
+fn every_parameter_gets_a_gradient() {
+    let device = Device::flex().autodiff();
+    let net = net(4, 6, &device);
+    let grads = net.logits(pixels::to_tensor(tiny_images(6).pixels(), [6, 6], &device)).sum().backward();
+    for layer in &net.layers {
+        assert!(layer.weight.val().grad(&grads).is_some() && layer.bias.val().grad(&grads).is_some());
+        assert!(layer.log2_scale.as_ref().is_none_or(|scale| scale.val().grad(&grads).is_some()));
+    }
+}
+
+#[test]
+fn plans_that_cannot_be_followed_are_refused_by_layer() {
+    let refuse = |change: &dyn Fn(&mut BitPlan)| {
+        let mut plan = BitPlan::uniform(&tiny_arch(), 4, 6);
+        change(&mut plan);
+        let made = QatNet::from_folded(
+            &tiny_arch(),
+            &plan,
+            &folded(),
+            NORMALIZATION,
+            &tiny_images(3),
+            &Device::flex(),
+        );
+        match made {
+            Err(Error::Plan { layer, what, .. }) => (layer, what),
+            other => panic!("{:?}", other.map(|_| ())),
+        }
+    };
+    let second = |plan: &mut BitPlan| plan.layers.get_mut("second").cloned().unwrap();
+    let set = |plan: &mut BitPlan, layer| plan.layers.insert("second".to_owned(), layer);
+    assert_eq!(refuse(&|plan| drop(plan.layers.remove("second"))), ("second".to_owned(), "entry"));
+    let gaps = |plan: &mut BitPlan| {
+        let layer = second(plan);
+        set(plan, eqo_checkpoints::plan::LayerPlan { exponents: Some(vec![0, 1, 2, 4]), ..layer });
+    };
+    assert_eq!(refuse(&gaps), ("second".to_owned(), "bit exponents"));
+    let wide = |plan: &mut BitPlan| {
+        let layer = second(plan);
+        set(plan, eqo_checkpoints::plan::LayerPlan { weight_bits: 9, ..layer });
+    };
+    assert_eq!(refuse(&wide), ("second".to_owned(), "weight bits"));
+    let tiles = |plan: &mut BitPlan| {
+        let algorithm = eqo_checkpoints::winograd::Algorithm::F2x2;
+        plan.layers.get_mut("down").unwrap().algorithm = algorithm;
+    };
+    assert_eq!(refuse(&tiles), ("down".to_owned(), "algorithm"));
+}
+
+#[test]
+fn the_best_exponent_has_the_least_error_of_all() {
+    let values: Vec<f32> = (0..100).map(|i| ((i * 37 % 101) as f32 / 50.0 - 1.0).powi(3)).collect();
+    let range = (-8.0, 7.0);
+    let error = |exponent: i32| -> f32 {
+        let step = 2.0_f32.powi(exponent);
+        values.iter().map(|x| ((x / step + 0.5).floor().clamp(-8.0, 7.0) * step - x).powi(2)).sum()
+    };
+    let best = best_exponent(&values, range).unwrap();
+    assert!((-12..4).all(|exponent| error(best) <= error(exponent)));
+    assert_eq!(best_exponent(&[0.0; 4], range), None);
+}

@@ -1,0 +1,49 @@
+//! A network small enough to check by hand, with every kind of node (tests only).
+
+use eqo_checkpoints::arch::{Arch, ArchNode, ArchOp, Conv, Shortcut};
+use eqo_datasets::{Dataset, Normalization};
+
+pub(crate) const NORMALIZATION: Normalization = Normalization::SYNTHETIC;
+
+/// Image 3x6x6, stem of 4 channels, a stride-2 convolution to 8 with an option-A shortcut around its follower, a
+/// projection block, pooling, 3 classes.
+pub(crate) fn tiny_arch() -> Arch {
+    let conv = |input, [from, to]: [usize; 2], norm: &str| Conv {
+        input,
+        in_channels: from,
+        out_channels: to,
+        kernel: 3,
+        stride: 1,
+        padding: 1,
+        batch_norm: Some(norm.to_owned()),
+        shortcut: None,
+        relu: true,
+    };
+    let option_a = Shortcut { input: 1, stride: 2, channel_offset: 2 };
+    let projected = Shortcut { input: 4, stride: 1, channel_offset: 0 };
+    let projection = Conv { kernel: 1, padding: 0, relu: false, ..conv(3, [8, 6], "proj_bn") };
+    let nodes = [
+        ("input", ArchOp::Input { shape: [3, 6, 6] }),
+        ("stem", ArchOp::Conv(conv(0, [3, 4], "stem_bn"))),
+        ("down", ArchOp::Conv(Conv { stride: 2, ..conv(1, [4, 8], "down_bn") })),
+        ("second", ArchOp::Conv(Conv { shortcut: Some(option_a), ..conv(2, [8, 8], "second_bn") })),
+        ("proj", ArchOp::Conv(projection)),
+        ("third", ArchOp::Conv(Conv { shortcut: Some(projected), ..conv(3, [8, 6], "third_bn") })),
+        ("pool", ArchOp::GlobalAvgPool { input: 5 }),
+        ("linear", ArchOp::Linear { input: 6, in_features: 6, out_features: 3 }),
+    ];
+    let nodes = nodes.map(|(name, op)| ArchNode { name: name.to_owned(), op });
+    Arch { name: "tiny".to_owned(), nodes: nodes.into() }
+}
+
+/// `count` images of 3x6x6 whose class shows in their brightest plane.
+pub(crate) fn tiny_images(count: usize) -> Dataset {
+    let classes = ["red", "green", "blue"].map(String::from).into();
+    let labels: Vec<u16> = (0..count).map(|index| (index % 3) as u16).collect();
+    let pixel = |index: usize, plane: usize, at: usize| {
+        let noise = (index * 53 + plane * 17 + at * 29) % 97;
+        (noise + if plane == index % 3 { 150 } else { 20 }) as u8
+    };
+    let pixels = (0..count).flat_map(|index| (0..108).map(move |at| pixel(index, at / 36, at)));
+    Dataset::new("tiny", classes, (6, 6), pixels.collect(), labels).unwrap()
+}
