@@ -2,12 +2,12 @@
 //!
 //! The private protocol asks this module how to cut and what to prepare, `eqo inspect` prints it, and the bit allocator
 //! optimises it; a test of `eqo-protocol` requires the prediction to equal the meter to the byte. A formula is written
-//! once: here.
+//! once: here. A count that doesn't fit a `u64`, as absurd graphs and batches give, becomes the largest one.
 //!
 //! ```
 //! # fn show(graph: &eqo_checkpoints::graph::CheckedGraph) {
 //! use eqo_checkpoints::cost::{self, OtKind, Profile};
-//! let costs = cost::inference(graph, &Profile { ot: OtKind::SoftSpoken { k: 4 } }, 1);
+//! let costs = cost::inference(graph, &Profile { ot: OtKind::SoftSpoken4 }, 1);
 //! println!("{} bytes in {} rounds", costs.total().bytes(), costs.total().rounds);
 //! # }
 //! ```
@@ -139,7 +139,7 @@ impl<'g> Forecast<'g> {
         self.ledger.set_scope(Scope::Result);
         if let Some((node, conv)) = self.logits() {
             let [_, height, width] = self.graph.shape(node);
-            gates::open(&mut self.ledger, conv, (height * width * batch) as u64);
+            gates::open(&mut self.ledger, conv, lanes(height * width, batch));
         }
     }
 
@@ -168,10 +168,10 @@ impl<'g> Forecast<'g> {
         let client = needed.client_sends.saturating_sub(self.stock.client_sends);
         // The receiver of random OTs is the one who sends bytes to make them.
         self.ledger.cross(prepare_payloads(self.kind, client), prepare_payloads(self.kind, server));
-        self.stock.server_sends += prepared(server);
-        self.stock.client_sends += prepared(client);
-        self.stock.server_sends -= needed.server_sends;
-        self.stock.client_sends -= needed.client_sends;
+        self.stock += Ots { server_sends: prepared(server), client_sends: prepared(client) };
+        // Saturated counts leave nothing over.
+        self.stock.server_sends = self.stock.server_sends.saturating_sub(needed.server_sends);
+        self.stock.client_sends = self.stock.client_sends.saturating_sub(needed.client_sends);
     }
 
     fn logits(&self) -> Option<(NodeId, &'g Conv)> {
@@ -187,10 +187,38 @@ fn run_node(ledger: &mut Ledger, graph: &CheckedGraph, id: NodeId, batch: usize)
     let Op::Conv(conv) = &graph.nodes()[id].op else { return };
     let shape = graph.shape(id);
     let columns = ConvLayout::new(conv, graph.shape(conv.input), shape).columns();
-    gates::matmul(ledger, conv, (columns * batch) as u64);
+    gates::matmul(ledger, conv, lanes(columns, batch));
     if let Output::Activation { bits, .. } = conv.output {
-        gates::requantize(ledger, &groups(conv), bits, (shape[1] * shape[2] * batch) as u64);
-        let elements = shape.iter().product::<usize>() * batch;
-        gates::extend(ledger, elements as u64, bits, graph.extension_bits(id));
+        gates::requantize(ledger, &groups(conv), bits, lanes(shape[1] * shape[2], batch));
+        let elements = lanes(shape.iter().product(), batch);
+        gates::extend(ledger, elements, bits, graph.extension_bits(id));
+    }
+}
+
+fn lanes(each: usize, batch: usize) -> u64 {
+    (each as u64).saturating_mul(batch as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Spec, random_checkpoint};
+
+    #[test]
+    fn batches_beyond_all_counting_saturate_at_once() {
+        let checkpoint = random_checkpoint(1, &Spec::every_kind());
+        for ot in OtKind::ALL {
+            let mut forecast = Forecast::new(checkpoint.graph(), &Profile { ot });
+            let setup = forecast.costs().total().bytes();
+            [usize::MAX, usize::MAX / 2, 1 << 40, 1].into_iter().for_each(|batch| forecast.infer(batch));
+            let total = forecast.costs().total();
+            assert!(setup < 1 << 20 && total.bytes() == u64::MAX && total.rounds < 10_000, "{ot:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_four_kinds_of_ot_can_be_made() {
+        let made: Vec<u32> = (0..=300).filter_map(OtKind::soft_spoken).map(OtKind::k).collect();
+        assert_eq!(made, [1, 2, 4, 8]);
     }
 }

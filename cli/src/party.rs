@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eqo_checkpoints::cost::OtKind;
+use eqo_protocol::ot::OtKind;
 use eqo_protocol::transport::TransportConfig;
 use tokio::runtime::{Builder, Runtime};
 
@@ -25,13 +25,12 @@ pub(crate) fn transport(timeout: Duration) -> TransportConfig {
 impl Ot {
     /// The protocol's name for it.
     pub(crate) fn kind(self) -> OtKind {
-        let k = match self {
-            Self::Softspoken1 => 1,
-            Self::Softspoken2 => 2,
-            Self::Softspoken4 => 4,
-            Self::Softspoken8 => 8,
-        };
-        OtKind::SoftSpoken { k }
+        match self {
+            Self::Softspoken1 => OtKind::SoftSpoken1,
+            Self::Softspoken2 => OtKind::SoftSpoken2,
+            Self::Softspoken4 => OtKind::SoftSpoken4,
+            Self::Softspoken8 => OtKind::SoftSpoken8,
+        }
     }
 }
 

@@ -21,7 +21,7 @@ fn timed(ots: usize, gate: impl Fn(&mut Party) -> Result<(), Error> + Sync) -> D
     let run = |role: Role, clock: Option<mpsc::Sender<Duration>>| {
         let gate = &gate;
         move |channel: &mut _, rng: &mut _| {
-            let mut prepared = Ots::setup(channel, role, OtKind::SoftSpoken { k: 4 }, rng)?;
+            let mut prepared = Ots::setup(channel, role, OtKind::SoftSpoken4, rng)?;
             prepared.prepare(channel, ots, ots)?;
             let start = Instant::now();
             gate(&mut Party { role, channel, ots: &mut prepared, rng })?;

@@ -50,13 +50,14 @@ fn use_share(share: &[u64]) {
 fn random_cot(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("random OT");
     group.throughput(Throughput::Elements(RANDOM_OTS as u64)).sample_size(10);
-    for k in [1, 2, 4, 8] {
+    for kind in OtKind::ALL {
         let once = || {
-            let kind = OtKind::SoftSpoken { k };
             let server = |channel: &mut Channel, ots: &mut Ots| ots.prepare(channel, RANDOM_OTS, 0);
             run(0, kind, server, |channel, ots| ots.prepare(channel, 0, RANDOM_OTS))
         };
-        group.bench_function(BenchmarkId::new("k", k), |bencher| bencher.iter_custom(|n| timed(n, once)));
+        group.bench_function(BenchmarkId::new("k", kind.k()), |bencher| {
+            bencher.iter_custom(|n| timed(n, once))
+        });
     }
     group.finish();
 }
@@ -74,7 +75,7 @@ fn vector_cot(criterion: &mut Criterion) {
         let receive = |channel: &mut Channel, ots: &mut Ots| {
             ots.cot_recv(channel, &choices, |_| CotShape { lanes, bits }, |_, share| use_share(share))
         };
-        let once = || run(COTS, OtKind::SoftSpoken { k: 4 }, send, receive);
+        let once = || run(COTS, OtKind::SoftSpoken4, send, receive);
         let name = BenchmarkId::new("lanes x bits", format!("{lanes} x {bits}"));
         group.bench_function(name, |bencher| bencher.iter_custom(|n| timed(n, once)));
     }

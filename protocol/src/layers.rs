@@ -64,7 +64,7 @@ impl<S: Side> Walk<'_, S> {
         image: Vec<u64>,
         mut entered: impl FnMut(Scope),
     ) -> Result<Shares, Error> {
-        let last_use = self.last_uses();
+        let last_use = last_uses(self.graph);
         let mut shares: Vec<Shares> = Vec::with_capacity(last_use.len());
         let mut image = Some(image);
         for (id, node) in self.graph.nodes().iter().enumerate() {
@@ -101,25 +101,25 @@ impl<S: Side> Walk<'_, S> {
         let receive = missing(receive, party.ots.left_as_receiver());
         party.ots.prepare(party.channel, send, receive)
     }
+}
 
-    /// For each node the last one that reads it; itself if none does.
-    fn last_uses(&self) -> Vec<NodeId> {
-        let nodes = self.graph.nodes();
-        // The last node's shares are the result.
-        let mut last: Vec<NodeId> =
-            (0..nodes.len()).map(|id| if id + 1 == nodes.len() { nodes.len() } else { id }).collect();
-        for (id, node) in nodes.iter().enumerate() {
-            match &node.op {
-                Op::Input(_) => {}
-                Op::SumPool { input } => last[*input] = id,
-                Op::Conv(conv) => {
-                    last[conv.input] = id;
-                    conv.shortcut.iter().for_each(|shortcut| last[shortcut.input] = id);
-                }
+/// For each node the last one that reads it, after which a party forgets its shares; itself if none does.
+pub(crate) fn last_uses(graph: &CheckedGraph) -> Vec<NodeId> {
+    let nodes = graph.nodes();
+    // The last node's shares are the result.
+    let mut last: Vec<NodeId> =
+        (0..nodes.len()).map(|id| if id + 1 == nodes.len() { nodes.len() } else { id }).collect();
+    for (id, node) in nodes.iter().enumerate() {
+        match &node.op {
+            Op::Input(_) => {}
+            Op::SumPool { input } => last[*input] = id,
+            Op::Conv(conv) => {
+                last[conv.input] = id;
+                conv.shortcut.iter().for_each(|shortcut| last[shortcut.input] = id);
             }
         }
-        last
     }
+    last
 }
 
 /// The ring of element `element` of the logits `[batch][classes]`.

@@ -10,7 +10,7 @@ use eqo_checkpoints::cost::{self, Profile};
 use eqo_checkpoints::testing::{Spec, random_checkpoint, random_image};
 use eqo_protocol::Error;
 use eqo_protocol::session::client::{Client, ClientConfig, connect};
-use eqo_protocol::session::server::{ServerConfig, serve_connection};
+use eqo_protocol::session::server::{ServerConfig, Session, serve_connection};
 use eqo_protocol::transport::{Channel, TransportConfig, memory_pair};
 
 const TIMEOUT: Duration = Duration::from_millis(500);
@@ -86,7 +86,7 @@ fn a_peer_of_another_protocol_or_version_is_named() {
 #[test]
 fn a_kind_of_ot_that_the_server_does_not_allow_is_refused_on_both_sides() {
     let checkpoint = checkpoint();
-    let config = ServerConfig { ot_kinds: vec![eqo_protocol::ot::OtKind::SoftSpoken { k: 2 }], max_batch: 4 };
+    let config = ServerConfig { ot_kinds: vec![eqo_protocol::ot::OtKind::SoftSpoken2], max_batch: 4 };
     let (server, client) = meet(
         |channel| serve_connection(channel, &checkpoint, &config),
         |channel| connect(channel, &ClientConfig::default()).map(|_| ()),
@@ -198,6 +198,33 @@ fn a_session_cut_anywhere_ends_with_an_error_on_both_sides() {
     for limit in [1, 8, 17, 60, 200].into_iter().chain((1..10).map(|tenth| whole * tenth / 10)) {
         let error = cut_after(limit);
         assert!(matches!(error, Error::PeerClosed { .. } | Error::Timeout { .. }), "{limit}: {error}");
+    }
+}
+
+#[test]
+fn a_session_with_a_failed_inference_refuses_to_go_on() {
+    let checkpoint = checkpoint();
+    let (server, client) = meet(
+        |channel| {
+            let mut session = Session::accept(channel, &checkpoint, &ServerConfig::default())?;
+            // Silent for longer than the client waits, then ready to serve what it asked for.
+            thread::sleep(2 * TIMEOUT);
+            let late = session.serve().err();
+            Ok((late, session.serve().err()))
+        },
+        |channel| {
+            let mut client = connect(channel, &ClientConfig::default())?;
+            let image = random_image(1, &checkpoint);
+            let first = client.infer(std::slice::from_ref(&image)).err();
+            Ok((first, client.infer(&[image]).err(), client.close().err()))
+        },
+    );
+    let (late, after) = server.unwrap();
+    assert!(late.is_some());
+    let (first, second, closing) = client.unwrap();
+    assert!(matches!(first, Some(Error::Timeout { .. })));
+    for error in [after, second, closing] {
+        assert!(error.unwrap().to_string().contains("an inference has failed"));
     }
 }
 

@@ -9,13 +9,16 @@ use eqo_checkpoints::Checkpoint;
 use eqo_checkpoints::arch::Arch;
 use eqo_checkpoints::cost::{Forecast, OtKind, Profile, Scope};
 use eqo_checkpoints::engine::Engine;
+use eqo_checkpoints::graph::{Op, Output};
 use eqo_checkpoints::plan::BitPlan;
 use eqo_checkpoints::testing::{Spec, random_arch, random_checkpoint, random_image};
 use eqo_protocol::Error;
 use eqo_protocol::report::Report;
 use eqo_protocol::session::client::{ClientConfig, connect};
 use eqo_protocol::session::server::{ServerConfig, serve_connection};
+use eqo_protocol::testing::seeded;
 use eqo_protocol::transport::{TransportConfig, memory_pair};
+use rand::RngExt;
 
 struct Session {
     logits: Vec<Vec<Vec<i64>>>,
@@ -84,8 +87,8 @@ fn check_costs(checkpoint: &Checkpoint, kind: OtKind, batches: &[Vec<Vec<u8>>], 
 #[test]
 fn every_kind_of_node_with_every_kind_of_ot_and_several_batches() {
     let checkpoint = random_checkpoint(1, &Spec::every_kind());
-    for (k, batches) in [(1, vec![1]), (2, vec![3, 1]), (4, vec![1, 2, 5]), (8, vec![2])] {
-        check(&checkpoint, OtKind::SoftSpoken { k }, &batches);
+    for (kind, batches) in OtKind::ALL.into_iter().zip([vec![1], vec![3, 1], vec![1, 2, 5], vec![2]]) {
+        check(&checkpoint, kind, &batches);
     }
 }
 
@@ -93,14 +96,33 @@ fn every_kind_of_node_with_every_kind_of_ot_and_several_batches() {
 fn random_networks_equal_the_engine_bit_for_bit_and_cost_what_was_predicted() {
     for seed in 0..24 {
         let checkpoint = random_checkpoint(seed, &Spec::random(seed));
-        check(&checkpoint, OtKind::SoftSpoken { k: 4 }, &[1 + seed as usize % 3]);
+        check(&checkpoint, OtKind::SoftSpoken4, &[1 + seed as usize % 3]);
+    }
+}
+
+/// Any sound ring does, not just the smallest: channels of one layer from the proven width to 62 bits.
+#[test]
+fn networks_with_rings_wider_than_proven_equal_the_engine() {
+    for seed in 0..6 {
+        let proven = random_checkpoint(seed, &Spec::every_kind());
+        let mut rng = seeded(seed);
+        let mut graph = proven.graph().graph().clone();
+        for node in &mut graph.nodes {
+            let Op::Conv(conv) = &mut node.op else { continue };
+            // What a shortcut reads as an accumulator must not be narrower than its reader.
+            let lowest = |ring| if conv.output == Output::Accumulator { 62 } else { ring };
+            conv.ring_bits.iter_mut().for_each(|ring| *ring = rng.random_range(lowest(*ring)..=62));
+        }
+        let metadata = proven.metadata().clone();
+        let wide = Checkpoint::new(graph.check().unwrap(), proven.weights().clone(), metadata).unwrap();
+        check(&wide, OtKind::SoftSpoken2, &[2]);
     }
 }
 
 #[test]
 fn report_names_every_scope_once_in_protocol_order() {
     let checkpoint = random_checkpoint(2, &Spec::every_kind());
-    let session = run(&checkpoint, OtKind::SoftSpoken { k: 2 }, &[images(&checkpoint, 1)]);
+    let session = run(&checkpoint, OtKind::SoftSpoken2, &[images(&checkpoint, 1)]);
     let names: Vec<&str> = session.client.rows.iter().map(|row| row.name.as_str()).collect();
     assert_eq!(&names[..4], ["handshake", "base-ot", "ot-extension", "input"]);
     assert_eq!(names.last(), Some(&"result"));
@@ -119,7 +141,7 @@ fn report_names_every_scope_once_in_protocol_order() {
 fn resnet20_of_random_weights_equals_the_engine() {
     let arch = Arch::by_name("cifar-resnet20", 10).unwrap();
     let checkpoint = random_arch(1, &arch, &BitPlan::uniform(&arch, 4, 6));
-    let kind = OtKind::SoftSpoken { k: 4 };
+    let kind = OtKind::SoftSpoken4;
     for batch in [1, 4] {
         let images = images(&checkpoint, batch);
         let session = run(&checkpoint, kind, std::slice::from_ref(&images));

@@ -1,5 +1,5 @@
 //! What each gate of the private protocol sends, as a function of public shapes. The gates themselves, with proofs, are
-//! in `eqo-protocol`; a test there requires every byte, frame and round to equal these.
+//! in `eqo-protocol`; a test there requires every byte, frame and round to equal these. Products of caller's counts saturate.
 
 use super::comparison::Comparison;
 use super::groups::Group;
@@ -18,17 +18,19 @@ fn cot(ledger: &mut Ledger, sender: Sender, count: u64, payload_bits: u64) {
 fn and(ledger: &mut Ledger, count: u64) {
     ledger.use_ots(Sender::Server, count);
     ledger.use_ots(Sender::Client, count);
-    ledger.exchange(packed_bytes(2 * count));
+    ledger.exchange(packed_bytes(count.saturating_mul(2)));
 }
 
 /// The fused requantization of all groups together, to shares in Z_{2^(act_bits + 1)}.
 pub(super) fn requantize(ledger: &mut Ledger, groups: &[Group], act_bits: u8, lanes: u64) {
     let trees: Vec<(Comparison, u64)> = groups
         .iter()
-        .map(|group| (group.comparison(act_bits), group.channels.len() as u64 * lanes))
+        .map(|group| (group.comparison(act_bits), lanes.saturating_mul(group.channels.len() as u64)))
         .collect();
     let sum = |of: &dyn Fn(&Comparison) -> usize| -> u64 {
-        trees.iter().map(|(tree, elements)| of(tree) as u64 * elements).sum()
+        trees
+            .iter()
+            .fold(0, |sum, (tree, elements)| elements.saturating_mul(of(tree) as u64).saturating_add(sum))
     };
     ledger.use_ots(Sender::Server, sum(&Comparison::leaf_ots));
     ledger.send(Sender::Client, packed_bytes(sum(&Comparison::leaf_ots)));
@@ -38,12 +40,12 @@ pub(super) fn requantize(ledger: &mut Ledger, groups: &[Group], act_bits: u8, la
     }
     let elements = sum(&|_| 1);
     bit_to_arithmetic(ledger, elements, act_bits + 1);
-    multiplexers(ledger, 2 * elements, act_bits + 1);
+    multiplexers(ledger, elements.saturating_mul(2), act_bits + 1);
 }
 
 /// `count` XOR-shared bits to Z_{2^ring}.
 fn bit_to_arithmetic(ledger: &mut Ledger, count: u64, ring: u8) {
-    cot(ledger, Sender::Server, count, count * u64::from(ring - 1));
+    cot(ledger, Sender::Server, count, count.saturating_mul(u64::from(ring - 1)));
 }
 
 /// `count` products of a shared bit and a shared element of Z_{2^ring}: a COT in each direction.
@@ -51,13 +53,13 @@ fn multiplexers(ledger: &mut Ledger, count: u64, ring: u8) {
     ledger.use_ots(Sender::Server, count);
     ledger.use_ots(Sender::Client, count);
     ledger.exchange(packed_bytes(count));
-    ledger.exchange(packed_bytes(count * u64::from(ring)));
+    ledger.exchange(packed_bytes(count.saturating_mul(u64::from(ring))));
 }
 
 /// `count` activations of `act_bits` bits from Z_{2^(act_bits + 1)} to Z_{2^ring}; free where that is no wider.
 pub(super) fn extend(ledger: &mut Ledger, count: u64, act_bits: u8, ring: u8) {
     if ring > act_bits + 1 {
-        cot(ledger, Sender::Server, count, count * u64::from(ring - act_bits - 1));
+        cot(ledger, Sender::Server, count, count.saturating_mul(u64::from(ring - act_bits - 1)));
     }
 }
 
@@ -65,7 +67,12 @@ pub(super) fn extend(ledger: &mut Ledger, count: u64, act_bits: u8, ring: u8) {
 pub(super) fn matmul(ledger: &mut Ledger, conv: &Conv, lanes: u64) {
     let weights = (conv.positions() * conv.out_channels * conv.in_channels) as u64;
     let count = weights * conv.weight_bits() as u64;
-    cot(ledger, Sender::Client, count, conv.in_channels as u64 * lanes * payload_bits_per_lane(conv));
+    cot(
+        ledger,
+        Sender::Client,
+        count,
+        lanes.saturating_mul(conv.in_channels as u64 * payload_bits_per_lane(conv)),
+    );
 }
 
 /// `Σ (l_o − k_t − k_i)` over positions, output channels and weight bits: what one input channel's row costs a lane.
@@ -85,7 +92,7 @@ fn payload_bits_per_lane(conv: &Conv) -> u64 {
 /// The server's shares of the logits, to the client.
 pub(super) fn open(ledger: &mut Ledger, conv: &Conv, lanes: u64) {
     let bits: u64 = conv.ring_bits.iter().map(|&bits| u64::from(bits)).sum();
-    ledger.send(Sender::Server, packed_bytes(bits * lanes));
+    ledger.send(Sender::Server, packed_bytes(lanes.saturating_mul(bits)));
 }
 
 fn other(sender: Sender) -> Sender {

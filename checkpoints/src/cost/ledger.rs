@@ -59,16 +59,16 @@ pub struct Flow {
 impl Flow {
     /// Bytes in both directions.
     pub fn bytes(&self) -> u64 {
-        self.to_server + self.to_client
+        self.to_server.saturating_add(self.to_client)
     }
 }
 
 impl AddAssign for Flow {
     fn add_assign(&mut self, other: Self) {
-        self.to_server += other.to_server;
-        self.to_client += other.to_client;
-        self.frames += other.frames;
-        self.rounds += other.rounds;
+        self.to_server = self.to_server.saturating_add(other.to_server);
+        self.to_client = self.to_client.saturating_add(other.to_client);
+        self.frames = self.frames.saturating_add(other.frames);
+        self.rounds = self.rounds.saturating_add(other.rounds);
     }
 }
 
@@ -92,8 +92,8 @@ pub struct Ots {
 
 impl AddAssign for Ots {
     fn add_assign(&mut self, other: Self) {
-        self.server_sends += other.server_sends;
-        self.client_sends += other.client_sends;
+        self.server_sends = self.server_sends.saturating_add(other.server_sends);
+        self.client_sends = self.client_sends.saturating_add(other.client_sends);
     }
 }
 
@@ -129,10 +129,10 @@ impl Ledger {
 
     /// Counts `count` OTs with this sender.
     pub(super) fn use_ots(&mut self, sender: Sender, count: u64) {
-        match sender {
-            Sender::Server => self.ots.server_sends += count,
-            Sender::Client => self.ots.client_sends += count,
-        }
+        self.ots += match sender {
+            Sender::Server => Ots { server_sends: count, client_sends: 0 },
+            Sender::Client => Ots { server_sends: 0, client_sends: count },
+        };
     }
 
     pub(super) fn take_ots(&mut self) -> Ots {
@@ -148,32 +148,32 @@ impl Ledger {
     pub(super) fn flight(&mut self, from: Sender, payloads: impl IntoIterator<Item = u64>) {
         let depth = self.received[from as usize] + 1;
         for payload in payloads {
-            self.deliver(from, payload, depth);
+            self.deliver(from, (payload, 1), depth);
         }
     }
 
-    /// Messages of both parties that cross each other.
+    /// Messages of both parties that cross each other: the payload bytes of one, and how many there are.
     pub(super) fn cross(
         &mut self,
-        from_server: impl IntoIterator<Item = u64>,
-        from_client: impl IntoIterator<Item = u64>,
+        from_server: impl IntoIterator<Item = (u64, u64)>,
+        from_client: impl IntoIterator<Item = (u64, u64)>,
     ) {
         let depths = self.received.map(|depth| depth + 1);
-        for payload in from_server {
-            self.deliver(Sender::Server, payload, depths[Sender::Server as usize]);
+        for messages in from_server {
+            self.deliver(Sender::Server, messages, depths[Sender::Server as usize]);
         }
-        for payload in from_client {
-            self.deliver(Sender::Client, payload, depths[Sender::Client as usize]);
+        for messages in from_client {
+            self.deliver(Sender::Client, messages, depths[Sender::Client as usize]);
         }
     }
 
     /// Both parties send `payload` bytes at once.
     pub(super) fn exchange(&mut self, payload: u64) {
-        self.cross([payload], [payload]);
+        self.cross([(payload, 1)], [(payload, 1)]);
     }
 
-    fn deliver(&mut self, from: Sender, payload: u64, depth: u64) {
-        if payload == 0 {
+    fn deliver(&mut self, from: Sender, (payload, count): (u64, u64), depth: u64) {
+        if payload == 0 || count == 0 {
             return;
         }
         let row = self.rows.entry(self.scope).or_default();
@@ -181,8 +181,8 @@ impl Ledger {
             Sender::Server => (&mut row.to_client, Sender::Client),
             Sender::Client => (&mut row.to_server, Sender::Server),
         };
-        *bytes += wire_bytes(payload);
-        row.frames += frame_count(payload);
+        *bytes = bytes.saturating_add(wire_bytes(payload).saturating_mul(count));
+        row.frames = row.frames.saturating_add(frame_count(payload).saturating_mul(count));
         // The client sees a message when it sends or receives it, so one count serves both cases.
         row.rounds += depth.saturating_sub(self.client_deepest);
         self.client_deepest = self.client_deepest.max(depth);

@@ -1,26 +1,38 @@
 //! What oblivious transfer sends: base OTs once a session, extension for every random OT.
 
 /// How random OTs are made.
+///
+/// SoftSpoken over the field with 2^k elements (Roy, CRYPTO 2022, semi-honest) sends 128/k − 1 bits per OT for 2^k / k times
+/// the work. Other k are left out: 128/k must be whole.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OtKind {
-    /// SoftSpoken over the field with 2^k elements (Roy, CRYPTO 2022, semi-honest): 128/k − 1 bits per OT, 2^k / k
-    /// times the work. k = 1 is IKNP.
-    SoftSpoken {
-        /// 1, 2, 4 or 8.
-        k: u32,
-    },
+    /// k = 1, which is IKNP (CRYPTO 2003).
+    SoftSpoken1,
+    /// k = 2.
+    SoftSpoken2,
+    /// k = 4.
+    SoftSpoken4,
+    /// k = 8.
+    SoftSpoken8,
 }
 
 impl OtKind {
+    /// Every kind, from the least work to the least traffic.
+    pub const ALL: [Self; 4] = [Self::SoftSpoken1, Self::SoftSpoken2, Self::SoftSpoken4, Self::SoftSpoken8];
+
     /// SoftSpoken with `k`, which is 1, 2, 4 or 8; `None` for any other.
     pub fn soft_spoken(k: u32) -> Option<Self> {
-        [1, 2, 4, 8].contains(&k).then_some(Self::SoftSpoken { k })
+        Self::ALL.into_iter().find(|kind| kind.k() == k)
     }
 
     /// k.
-    pub fn k(self) -> u32 {
-        let Self::SoftSpoken { k } = self;
-        k
+    pub const fn k(self) -> u32 {
+        match self {
+            Self::SoftSpoken1 => 1,
+            Self::SoftSpoken2 => 2,
+            Self::SoftSpoken4 => 4,
+            Self::SoftSpoken8 => 8,
+        }
     }
 }
 
@@ -35,21 +47,20 @@ pub const BASE_HELLO: usize = 32 + BASE_POINT + 2;
 
 /// How many OTs really come out of a request for `count`: rounded up to a multiple of 128.
 pub const fn prepared(count: u64) -> u64 {
-    count.next_multiple_of(128)
+    count.saturating_add(127) / 128 * 128
 }
 
 /// Payload bytes of the message by which `count` OTs (a multiple of 128, at most [`EXTENSION_CHUNK`]) are made.
 pub const fn extension_bytes(kind: OtKind, count: u64) -> u64 {
-    let OtKind::SoftSpoken { k } = kind;
-    (128 / k as u64 - 1) * (count / 8)
+    (128 / kind.k() as u64 - 1) * (count / 8)
 }
 
-/// Payload bytes of the messages by which `count` OTs are made, from receiver to sender.
-pub fn prepare_payloads(kind: OtKind, count: u64) -> impl Iterator<Item = u64> {
+/// The messages by which `count` OTs are made, from receiver to sender: payload bytes, and how many have that length.
+/// Whole chunks come first, then what is left (nothing, if that is 0 bytes long).
+pub const fn prepare_payloads(kind: OtKind, count: u64) -> [(u64, u64); 2] {
     let count = prepared(count);
-    (0..count.div_ceil(EXTENSION_CHUNK))
-        .map(move |chunk| (count - chunk * EXTENSION_CHUNK).min(EXTENSION_CHUNK))
-        .map(move |chunk| extension_bytes(kind, chunk))
+    let (whole, rest) = (count / EXTENSION_CHUNK, count % EXTENSION_CHUNK);
+    [(extension_bytes(kind, EXTENSION_CHUNK), whole), (extension_bytes(kind, rest), 1)]
 }
 
 /// Payload bytes of the messages that each party sends for the base OTs: hello, replies, tree corrections (none for

@@ -13,7 +13,7 @@ pub const fn frame_count(payload: u64) -> u64 {
 
 /// How many bytes cross the wire for one message of `payload` bytes: the payload and 8 bytes a frame.
 pub const fn wire_bytes(payload: u64) -> u64 {
-    payload + FRAME_HEADER as u64 * frame_count(payload)
+    payload.saturating_add(FRAME_HEADER as u64 * frame_count(payload))
 }
 
 /// The bytes that hold `bits` bits.

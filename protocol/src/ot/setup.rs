@@ -34,12 +34,12 @@ impl Ots {
     ///
     /// # Errors
     /// [`Error::PeerIncompatible`] if the peer has another `kind`, [`Error::PeerData`] if it sends no valid points or has the
-    /// same role; [`Error::Config`] for an invalid k; those of the channel.
+    /// same role; those of the channel.
     ///
     /// # Communication cost
     /// [`setup_payloads`](super::setup_payloads) each way, a round for each that isn't empty.
     pub fn setup(channel: &mut Channel, role: Role, kind: OtKind, rng: &mut PartyRng) -> Result<Self, Error> {
-        let k = checked_k(kind)?;
+        let k = kind.k() as usize;
         let outer = channel.meter().scope();
         channel.set_scope(Scope::BaseOt);
         let base_sender = BaseSender::new(rng);
@@ -66,8 +66,8 @@ impl Ots {
         }
         let corrections = channel.exchange(corrections)?;
         channel.set_scope(outer);
-        let receiver = Box::new(SoftSpokenReceiver::new(k, &trees));
-        let sender = Box::new(punctured_sender(k, choices.as_ref(), &known, &corrections));
+        let receiver = Box::new(SoftSpokenReceiver::new(kind, &trees));
+        let sender = Box::new(punctured_sender(kind, choices.as_ref(), &known, &corrections));
         Ok(Self {
             sender: SenderStock::new(sender, OtHash::new(hash_key(&sessions.as_sender))),
             receiver: ReceiverStock::new(receiver, OtHash::new(hash_key(&sessions.as_receiver))),
@@ -178,7 +178,8 @@ fn check_hello(theirs: &[u8], role: Role, k: usize) -> Result<(), Error> {
 }
 
 /// The extension's sender: its base choices are the sides that the paths to its punctured points don't take.
-fn punctured_sender(k: usize, choices: &[bool], known: &[Block], corrections: &[u8]) -> SoftSpokenSender {
+fn punctured_sender(kind: OtKind, choices: &[bool], known: &[Block], corrections: &[u8]) -> SoftSpokenSender {
+    let k = kind.k() as usize;
     let path = |tree: &[bool]| tree.iter().fold(0, |point, choice| point << 1 | Block::from(!choice));
     let delta = choices.chunks_exact(k).rev().fold(0, |delta, tree| delta << k | path(tree));
     let tree = |(index, keys): (usize, &[Block])| {
@@ -187,14 +188,5 @@ fn punctured_sender(k: usize, choices: &[bool], known: &[Block], corrections: &[
         grow_punctured(keys, chunk_of(delta, k, index), corrections)
     };
     let trees: Vec<_> = known.chunks_exact(k).enumerate().map(tree).collect();
-    SoftSpokenSender::new(k, delta, &trees)
-}
-
-fn checked_k(kind: OtKind) -> Result<usize, Error> {
-    OtKind::soft_spoken(kind.k()).map(|kind| kind.k() as usize).ok_or_else(|| Error::Config {
-        what: "SoftSpoken k",
-        expected: "1, 2, 4 or 8".into(),
-        found: kind.k().to_string(),
-        next: "take 4 for a fast link, 8 for a slow one, 1 to run as IKNP",
-    })
+    SoftSpokenSender::new(kind, delta, &trees)
 }

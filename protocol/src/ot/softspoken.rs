@@ -5,6 +5,8 @@
 //! in which the leaf it lacks has the factor zero. The owner of tree i > 0 sends u_i ^ u_0, so that all trees share
 //! the choice bits r = u_0: q = t ^ r * delta, 128/k - 1 bits per OT. For k = 1 this is IKNP (CRYPTO 2003) with random choices.
 
+use std::ops::Range;
+
 use eqo_checkpoints::cost::{EXTENSION_CHUNK, OtKind, extension_bytes};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -27,8 +29,8 @@ const MAX_DEPTH: usize = 8 + 1;
 type Row = [Block; WIDE];
 
 /// The message by which `count` OTs (a multiple of 128, at most [`CHUNK`]) are made, in bytes.
-pub(super) const fn message_bytes(k: usize, count: usize) -> usize {
-    extension_bytes(OtKind::SoftSpoken { k: k as u32 }, count as u64) as usize
+const fn message_bytes(kind: OtKind, count: usize) -> usize {
+    extension_bytes(kind, count as u64) as usize
 }
 
 /// The leaves of one tree, and how its streams are summed up.
@@ -75,7 +77,7 @@ impl Tree {
 
 /// The state that both sides share in kind: trees, position in their streams, and a batch of the matrix.
 struct Extension {
-    k: usize,
+    kind: OtKind,
     trees: Vec<Tree>,
     next_counter: u64,
     counters: [aes::Block; WIDE],
@@ -83,9 +85,9 @@ struct Extension {
 }
 
 impl Extension {
-    fn new(k: usize, trees: Vec<Tree>) -> Self {
+    fn new(kind: OtKind, trees: Vec<Tree>) -> Self {
         let rows = Zeroizing::new(vec![[0; WIDE]; 128]);
-        Self { k, trees, next_counter: 0, counters: [aes::Block::default(); WIDE], rows }
+        Self { kind, trees, next_counter: 0, counters: [aes::Block::default(); WIDE], rows }
     }
 
     /// Sets the counters of the next `blocks` * 128 OTs.
@@ -94,9 +96,16 @@ impl Extension {
         self.next_counter += blocks as u64;
     }
 
+    /// The rows of the matrix that belong to tree `index`.
+    fn rows_of(&self, index: usize) -> Range<usize> {
+        let k = self.kind.k() as usize;
+        index * k..(index + 1) * k
+    }
+
     /// Sums tree `index` into its rows of the matrix and `total`.
     fn sum(&mut self, index: usize, blocks: usize, total: &mut Row) {
-        let rows = &mut self.rows[index * self.k..(index + 1) * self.k];
+        let rows = self.rows_of(index);
+        let rows = &mut self.rows[rows];
         self.trees[index].sum(&self.counters[..blocks], rows, total);
     }
 
@@ -127,12 +136,12 @@ pub(super) struct SoftSpokenReceiver(Extension);
 
 impl SoftSpokenReceiver {
     /// `trees`: the 2^k leaves of each tree.
-    pub(super) fn new(k: usize, trees: &[Zeroizing<Vec<Block>>]) -> Self {
+    pub(super) fn new(kind: OtKind, trees: &[Zeroizing<Vec<Block>>]) -> Self {
         let tree = |leaves: &Zeroizing<Vec<Block>>| Tree {
             leaves: leaves.iter().map(|leaf| Prg::new(*leaf)).collect(),
             punctured: false,
         };
-        Self(Extension::new(k, trees.iter().map(tree).collect()))
+        Self(Extension::new(kind, trees.iter().map(tree).collect()))
     }
 
     fn batch(&mut self, blocks: usize, message: &mut Vec<u8>, choices: &mut Row) {
@@ -154,7 +163,7 @@ impl RandomCotReceiver for SoftSpokenReceiver {
         let (mut choices, mut rows) = (Vec::with_capacity(total), Vec::with_capacity(total));
         let mut batch_choices = Zeroizing::new([0; WIDE]);
         for chunk in chunks(count) {
-            let mut message = Vec::with_capacity(message_bytes(self.0.k, chunk));
+            let mut message = Vec::with_capacity(message_bytes(self.0.kind, chunk));
             for blocks in batches(chunk) {
                 self.batch(blocks, &mut message, &mut batch_choices);
                 self.0.columns(blocks, &mut rows);
@@ -176,13 +185,13 @@ pub(super) struct SoftSpokenSender {
 
 impl SoftSpokenSender {
     /// `trees`: the leaves of each tree, of which the one at its k-bit chunk of `delta` is unknown (and ignored).
-    pub(super) fn new(k: usize, delta: Block, trees: &[Zeroizing<Vec<Block>>]) -> Self {
+    pub(super) fn new(kind: OtKind, delta: Block, trees: &[Zeroizing<Vec<Block>>]) -> Self {
         let tree = |(index, leaves): (usize, &Zeroizing<Vec<Block>>)| {
-            let point = chunk_of(delta, k, index);
+            let point = chunk_of(delta, kind.k() as usize, index);
             Tree { leaves: (1..leaves.len()).map(|y| Prg::new(leaves[y ^ point])).collect(), punctured: true }
         };
         let trees = trees.iter().enumerate().map(tree).collect();
-        Self { delta: Zeroizing::new(delta), extension: Extension::new(k, trees) }
+        Self { delta: Zeroizing::new(delta), extension: Extension::new(kind, trees) }
     }
 
     fn batch(&mut self, blocks: usize, message: &[u8]) {
@@ -198,7 +207,7 @@ impl SoftSpokenSender {
             correction.iter_mut().zip(bytes).take(blocks).for_each(|(block, bytes)| {
                 *block = bytes.iter().rev().fold(0, |block, byte| block << 8 | Block::from(*byte));
             });
-            for row in index * self.extension.k..(index + 1) * self.extension.k {
+            for row in self.extension.rows_of(index) {
                 let mask = (*self.delta >> row & 1).wrapping_neg();
                 let row = &mut self.extension.rows[row];
                 row.iter_mut().zip(&correction).take(blocks).for_each(|(sum, block)| *sum ^= block & mask);
@@ -215,10 +224,10 @@ impl RandomCotSender for SoftSpokenSender {
     fn extend(&mut self, channel: &mut Channel, count: usize) -> Result<Vec<Block>, Error> {
         let mut rows = Vec::with_capacity(prepared(count as u64) as usize);
         for chunk in chunks(count) {
-            let message = channel.recv(message_bytes(self.extension.k, chunk))?;
+            let message = channel.recv(message_bytes(self.extension.kind, chunk))?;
             let mut rest = message.as_slice();
             for blocks in batches(chunk) {
-                let (batch, after) = rest.split_at(message_bytes(self.extension.k, 128 * blocks));
+                let (batch, after) = rest.split_at(message_bytes(self.extension.kind, 128 * blocks));
                 self.batch(blocks, batch);
                 self.extension.columns(blocks, &mut rows);
                 rest = after;

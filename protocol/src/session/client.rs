@@ -23,7 +23,7 @@ pub struct ClientConfig {
 
 impl Default for ClientConfig {
     fn default() -> Self {
-        Self { ot: OtKind::SoftSpoken { k: 4 }, expected_graph: None }
+        Self { ot: OtKind::SoftSpoken4, expected_graph: None }
     }
 }
 
@@ -44,7 +44,6 @@ pub struct Client {
 /// graph, [`Error::PeerGraph`] for a graph that can't be run; those of the channel.
 pub fn connect(mut channel: Channel, config: &ClientConfig) -> Result<Client, Error> {
     let clock = Clock::start();
-    // k is at most 8, and the base OTs refuse any other.
     Hello { ot: config.ot.k() as u8 }.send(&mut channel)?;
     let welcome = Welcome::recv(&mut channel)?;
     if welcome.verdict != Verdict::Accepted {
@@ -64,7 +63,7 @@ pub fn connect(mut channel: Channel, config: &ClientConfig) -> Result<Client, Er
         return Err(other_graph(&expected, Some(&hash)));
     }
     limits::check(&graph, 1)?;
-    let mut log = Log { kind: config.ot, batches: Vec::new(), clock };
+    let mut log = Log::new(config.ot, clock);
     let mut rng = PartyRng::from_os()?;
     log.clock.enter(Scope::BaseOt);
     let ots = Ots::setup(&mut channel, Role::Client, config.ot, &mut rng)?;
@@ -102,14 +101,16 @@ impl Client {
     /// The logits of each image, in class order. An image is `[channels][height][width]` of pixels 0 to 255.
     ///
     /// # Errors
-    /// [`Error::Config`] for no images, too many, or one of the wrong size; those of the channel and the OTs.
+    /// [`Error::Config`] for no images, too many, or one of the wrong size; those of the channel and the OTs, after which
+    /// the session can only be dropped.
     ///
     /// # Communication cost
     /// [`eqo_checkpoints::cost::inference`] foretells it exactly.
     pub fn infer(&mut self, images: &[impl AsRef<[u8]>]) -> Result<Vec<Vec<i64>>, Error> {
         let batch = images.len();
+        self.log.check_sound()?;
         self.check_images(images)?;
-        self.log.clock.skip(Scope::Handshake);
+        self.log.begin();
         send_request(&mut self.channel, batch as u32)?;
         let image = centred(&self.graph, images);
         let graph = &self.graph;
@@ -121,8 +122,7 @@ impl Client {
         clock.enter(Scope::Result);
         party.channel.set_scope(Scope::Result);
         let logits = open(&mut party, |element| logit_ring(graph, element), &shares)?.unwrap_or_default();
-        clock.enter(Scope::Handshake);
-        self.log.batches.push(batch);
+        self.log.finish(batch);
         Ok(logits.chunks_exact(logits.len() / batch).map(<[i64]>::to_vec).collect())
     }
 
@@ -136,6 +136,7 @@ impl Client {
     /// # Errors
     /// Those of the channel.
     pub fn close(mut self) -> Result<Report, Error> {
+        self.log.check_sound()?;
         send_request(&mut self.channel, 0)?;
         Ok(self.log.report(&self.channel, &self.graph, true))
     }

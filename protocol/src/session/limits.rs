@@ -5,6 +5,7 @@ use eqo_checkpoints::graph::{CheckedGraph, Op};
 use eqo_checkpoints::layout::ConvLayout;
 
 use crate::Error;
+use crate::layers::last_uses;
 
 /// Largest batch a session may allow.
 pub(super) const MAX_BATCH: usize = 1024;
@@ -12,7 +13,7 @@ pub(super) const MAX_BATCH: usize = 1024;
 /// Weight bits of one layer.
 const MAX_WEIGHT_BITS: usize = 1 << 27;
 
-/// Elements of one layer's gathered input or products: 8 bytes each.
+/// Elements of one layer's gathered input or products, and of all outputs that are still to be read: 8 bytes each.
 const MAX_ELEMENTS: usize = 1 << 27;
 
 /// Random OTs of one node: some 20 bytes each.
@@ -54,9 +55,75 @@ pub(super) fn check(graph: &CheckedGraph, batch: usize) -> Result<(), Error> {
             return Err(refuse("oblivious transfers of a layer", format!("at most {MAX_OTS}"), ots as usize));
         }
     }
+    let held = most_held(graph, batch);
+    if held > MAX_ELEMENTS {
+        return Err(refuse("elements of all outputs held at once", format!("at most {MAX_ELEMENTS}"), held));
+    }
     Ok(())
+}
+
+/// The most elements of node outputs that are held at any time.
+fn most_held(graph: &CheckedGraph, batch: usize) -> usize {
+    let last_uses = last_uses(graph);
+    let size = |id| graph.shape(id).iter().product::<usize>() * batch;
+    let (mut held, mut most) = (0, 0);
+    for id in 0..last_uses.len() {
+        held += size(id);
+        most = most.max(held);
+        let read = last_uses.iter().enumerate().filter(|(_, last)| **last == id);
+        held -= read.map(|(earlier, _)| size(earlier)).sum::<usize>();
+    }
+    most
 }
 
 fn refuse(what: &'static str, expected: String, found: usize) -> Error {
     Error::Config { what, expected, found: found.to_string(), next: "take a smaller batch or network" }
+}
+
+#[cfg(test)]
+mod tests {
+    use eqo_checkpoints::graph::{Conv, Graph, Input, Node, Output, Shortcut};
+    use eqo_checkpoints::winograd::Algorithm;
+
+    use super::*;
+
+    /// 2^13 pixels to `channels` accumulators each, or to one logit each.
+    fn conv(channels: usize, shortcut: Option<usize>) -> Op {
+        let shortcut =
+            shortcut.map(|input| Shortcut { input, stride: 1, channel_offset: 0, shifts: vec![0; channels] });
+        Op::Conv(Conv {
+            input: 0,
+            in_channels: 1,
+            out_channels: channels,
+            kernel: 1,
+            stride: 1,
+            padding: 0,
+            algorithm: Algorithm::Direct,
+            weight_exponents: vec![vec![0, 1]],
+            tap_shifts: vec![vec![0; channels]],
+            shortcut,
+            ring_bits: vec![12; channels],
+            output: Output::Accumulator,
+        })
+    }
+
+    /// `count` layers of 2^25 accumulators each, which as many further layers read later.
+    fn hoarder(count: usize) -> CheckedGraph {
+        let input = Op::Input(Input { height: 1, width: 1 << 13, offsets: vec![0] });
+        let writers = (0..count).map(|_| conv(1 << 12, None));
+        let readers = (0..count).map(|at| conv(1 << 12, Some(1 + at)));
+        let ops = [input].into_iter().chain(writers).chain(readers).chain([conv(1, None)]);
+        let nodes = ops.enumerate().map(|(id, op)| Node { name: format!("n{id}"), op }).collect();
+        let classes = vec!["only".to_owned()];
+        Graph { name: "hoarder".to_owned(), classes, logit_exponent: 0, nodes }.check().unwrap()
+    }
+
+    #[test]
+    fn many_outputs_held_at_once_are_refused_though_every_layer_is_small() {
+        assert!(check(&hoarder(2), 1).is_ok());
+        for (layers, batch) in [(40, 1), (2, 2)] {
+            let error = check(&hoarder(layers), batch).unwrap_err().to_string();
+            assert!(error.contains("held at once"), "{error}");
+        }
+    }
 }

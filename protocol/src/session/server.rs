@@ -23,8 +23,7 @@ pub struct ServerConfig {
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        let ot_kinds = [1, 2, 4, 8].map(|k| OtKind::SoftSpoken { k }).to_vec();
-        Self { ot_kinds, max_batch: 64 }
+        Self { ot_kinds: OtKind::ALL.to_vec(), max_batch: 64 }
     }
 }
 
@@ -82,7 +81,7 @@ impl<'m> Session<'m> {
         if confirmation.verdict != Verdict::Accepted || confirmation.graph_hash != graph.graph_hash() {
             return Err(other_graph(&graph.graph_hash(), Some(&confirmation.graph_hash)));
         }
-        let mut log = Log { kind, batches: Vec::new(), clock };
+        let mut log = Log::new(kind, clock);
         let mut rng = PartyRng::from_os()?;
         log.clock.enter(Scope::BaseOt);
         let ots = Ots::setup(&mut channel, Role::Server, kind, &mut rng)?;
@@ -95,8 +94,10 @@ impl<'m> Session<'m> {
     /// nothing within the channel's timeout ends it too, with [`Error::Timeout`].
     ///
     /// # Errors
-    /// [`Error::PeerData`] for a batch beyond the agreed one; those of the channel and the OTs.
+    /// [`Error::PeerData`] for a batch beyond the agreed one; those of the channel and the OTs, after which the session can
+    /// only be dropped.
     pub fn serve(&mut self) -> Result<Option<usize>, Error> {
+        self.log.check_sound()?;
         let batch = recv_request(&mut self.channel)? as usize;
         if batch == 0 {
             return Ok(None);
@@ -109,8 +110,7 @@ impl<'m> Session<'m> {
                 found: batch.to_string(),
             });
         }
-        // Waiting for the client's next request isn't work.
-        self.log.clock.skip(Scope::Handshake);
+        self.log.begin();
         let graph = self.checkpoint.graph();
         let mut party =
             Party { role: Role::Server, channel: &mut self.channel, ots: &mut self.ots, rng: &mut self.rng };
@@ -122,8 +122,7 @@ impl<'m> Session<'m> {
         clock.enter(Scope::Result);
         party.channel.set_scope(Scope::Result);
         open(&mut party, |element| logit_ring(graph, element), &logits)?;
-        clock.enter(Scope::Handshake);
-        self.log.batches.push(batch);
+        self.log.finish(batch);
         Ok(Some(batch))
     }
 

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::frame::{End, Frame, MAX_FRAME, read_frames, split, write_frames};
 use super::{Meter, Scope};
@@ -31,13 +31,14 @@ impl Default for TransportConfig {
 
 /// A connection to the other party, used from one thread outside the tokio runtime.
 ///
-/// Dropping it sends everything that was queued, then closes the stream.
+/// Dropping it sends everything that was queued, for which the peer has the configured timeout, then closes the stream.
 pub struct Channel {
     runtime: Handle,
     timeout: Duration,
     outbox: mpsc::Sender<Frame>,
     inbox: mpsc::Receiver<Result<Frame, End>>,
     reader: AbortHandle,
+    writer: AbortHandle,
     written: std_mpsc::Receiver<std::io::Result<()>>,
     meter: Meter,
     flight: Option<u32>,
@@ -54,13 +55,14 @@ impl Channel {
         let (read, inbox) = mpsc::channel(QUEUE_FRAMES);
         let (done, written) = std_mpsc::channel();
         let reader = runtime.spawn(read_frames(input, read)).abort_handle();
-        runtime.spawn(async move {
+        let writing = async move {
             // The receiver may be gone: nobody is left to hear about it.
             let _ = done.send(write_frames(output, to_write).await);
-        });
+        };
+        let writer = runtime.spawn(writing).abort_handle();
         let meter = Meter::new();
         let runtime = runtime.clone();
-        Self { runtime, timeout: config.timeout, outbox, inbox, reader, written, meter, flight: None }
+        Self { runtime, timeout: config.timeout, outbox, inbox, reader, writer, written, meter, flight: None }
     }
 
     /// Sends `payload`, in as many frames as it needs; an empty one sends nothing.
@@ -271,10 +273,18 @@ impl Drop for Channel {
     fn drop(&mut self) {
         // Closing the queue is what tells the writer task to finish.
         self.outbox = mpsc::channel(1).0;
-        // The writer task empties its queue by itself; waiting for it matters only because the caller may stop the
-        // runtime next. On a runtime's own thread waiting could starve that task, so it isn't done there.
+        // The writer task empties its queue by itself, but a peer that stopped reading must not keep it and its socket
+        // for ever. Waiting for it here matters because the caller may stop the runtime next; on a runtime's own thread
+        // that could starve the task.
         if Handle::try_current().is_err() {
             let _ = self.written.recv_timeout(self.timeout);
+            self.writer.abort();
+        } else {
+            let (writer, wait) = (self.writer.clone(), self.timeout);
+            self.runtime.spawn(async move {
+                sleep(wait).await;
+                writer.abort();
+            });
         }
         self.reader.abort();
     }

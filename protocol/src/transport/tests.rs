@@ -4,8 +4,9 @@ use std::thread;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tokio::io::{AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 
 use super::*;
 use crate::Error;
@@ -179,6 +180,26 @@ fn dropping_a_channel_first_sends_what_was_queued() {
     let (received, after) = receiver.join().unwrap();
     assert_eq!(received.unwrap(), 2_000_000);
     assert!(matches!(after, Err(Error::PeerClosed { .. })));
+}
+
+#[test]
+fn a_peer_that_stopped_reading_does_not_keep_a_dropped_connection_open() {
+    for inside_the_runtime in [false, true] {
+        let runtime = runtime();
+        let (mut channel, mut peer) = against_raw(&runtime);
+        (0..QUEUE_FRAMES).try_for_each(|_| channel.send(vec![0; MAX_FRAME])).unwrap();
+        if inside_the_runtime {
+            let _guard = runtime.enter();
+            drop(channel);
+            thread::sleep(2 * SHORT);
+        } else {
+            drop(channel);
+        }
+        let mut late = Vec::new();
+        let read = runtime.block_on(async { timeout(TEST_TIMEOUT, peer.read_to_end(&mut late)).await });
+        read.unwrap().unwrap();
+        assert!(late.len() < MAX_FRAME, "{} bytes still came", late.len());
+    }
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn with_ots<T>(
     [server_sends, client_sends]: [usize; 2],
     gate: impl FnOnce(&mut Party) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let mut ots = Ots::setup(channel, role, OtKind::SoftSpoken { k: 2 }, rng)?;
+    let mut ots = Ots::setup(channel, role, OtKind::SoftSpoken2, rng)?;
     match role {
         Role::Server => ots.prepare(channel, server_sends, client_sends)?,
         Role::Client => ots.prepare(channel, client_sends, server_sends)?,

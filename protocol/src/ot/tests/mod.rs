@@ -9,12 +9,7 @@ use crate::testing::two_party;
 use crate::transport::{Meter, Scope};
 use crate::{PartyRng, Role};
 
-const KINDS: [OtKind; 4] = [
-    OtKind::SoftSpoken { k: 1 },
-    OtKind::SoftSpoken { k: 2 },
-    OtKind::SoftSpoken { k: 4 },
-    OtKind::SoftSpoken { k: 8 },
-];
+const KINDS: [OtKind; 4] = OtKind::ALL;
 
 /// Set-up and `count` OTs in each direction.
 fn ready(

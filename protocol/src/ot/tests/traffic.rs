@@ -20,7 +20,9 @@ fn traffic_equals_the_documented_formulas_to_the_byte() {
             );
             let setup: u64 = setup_payloads(kind).map(wire_bytes).iter().sum();
             let rounds = setup_payloads(kind).iter().filter(|bytes| **bytes > 0).count() as u64;
-            let made = |count| -> u64 { prepare_payloads(kind, count).map(wire_bytes).sum() };
+            let made = |count| -> u64 {
+                prepare_payloads(kind, count).iter().map(|(bytes, times)| wire_bytes(*bytes) * times).sum()
+            };
             for (meter, sent, received) in [(&server, as_client, as_server), (&client, as_server, as_client)]
             {
                 let base = meter.of(Scope::BaseOt);
@@ -39,8 +41,8 @@ fn traffic_equals_the_documented_formulas_to_the_byte() {
             }
         }
     }
-    assert_eq!(prepare_payloads(KINDS[2], 1000).collect::<Vec<_>>(), [31 * 1024 / 8]);
-    assert_eq!(prepare_payloads(KINDS[0], 65_537).collect::<Vec<_>>(), [127 * 8192, 127 * 16]);
+    assert_eq!(prepare_payloads(KINDS[2], 1000), [(31 * 8192, 0), (31 * 1024 / 8, 1)]);
+    assert_eq!(prepare_payloads(KINDS[0], 65_537), [(127 * 8192, 1), (127 * 16, 1)]);
 }
 
 #[test]
