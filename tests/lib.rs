@@ -53,18 +53,34 @@ pub fn shared(path: &str) -> Option<PathBuf> {
     None
 }
 
-/// The binary, built by the cargo and in the profile that built this test; up to date whatever was tested before.
+/// The binary, in the profile of this test and up to date, whatever was built before.
+///
+/// It is made as `cargo test --workspace` makes it, for the package's own integration test: `cargo build --package eqo`
+/// would resolve other features and build Burn a second time. `EQO_BINARY` names another one to test.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        if let Some(binary) = std::env::var_os("EQO_BINARY") {
+            return binary.into();
+        }
         let test = std::env::current_exe().expect("the test knows its path");
         let profile_dir = test.ancestors().nth(2).expect("tests lie in <target>/<profile>/deps");
         let target = profile_dir.parent().expect("a profile folder lies in the target folder");
         let profile = if profile_dir.ends_with("debug") { "dev" } else { "release" };
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--locked", "--package", "eqo", "--profile", profile]);
-        let status = build.arg("--target-dir").arg(target).current_dir(root()).status().expect("cargo runs");
-        assert!(status.success(), "cargo build --package eqo failed");
+        build.args([
+            "test",
+            "--quiet",
+            "--locked",
+            "--workspace",
+            "--test",
+            "smoke",
+            "--no-run",
+            "--profile",
+            profile,
+        ]);
+        let built = build.arg("--target-dir").arg(target).current_dir(root()).output().expect("cargo runs");
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
         profile_dir.join("eqo").with_extension(std::env::consts::EXE_EXTENSION)
     })
 }

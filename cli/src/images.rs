@@ -4,9 +4,9 @@ use std::path::Path;
 
 use eqo_datasets::folder::FolderOptions;
 use eqo_datasets::split::stratified_order;
-use eqo_datasets::{Dataset, Resize, Split, synthetic};
+use eqo_datasets::{Dataset, Resize, Split, load_image, synthetic};
 
-use crate::exit::Failure;
+use crate::exit::{Failure, Kind};
 use crate::progress::{self, Progress};
 
 /// The name that stands for the built-in set.
@@ -38,7 +38,7 @@ pub(crate) fn open(choice: &Choice<'_>) -> Result<(Dataset, usize), Failure> {
         return Ok((synthetic::generate(choice.seed, count), 0));
     }
     let options = FolderOptions {
-        resize: Some(to_fit(choice.size)),
+        resize: to_fit(choice.size),
         expected_classes: choice.classes,
         skip_corrupt: choice.skip_corrupt,
     };
@@ -55,8 +55,22 @@ pub(crate) fn open(choice: &Choice<'_>) -> Result<(Dataset, usize), Failure> {
     Ok((dataset, skipped.len()))
 }
 
-/// The resize that makes any image as large as a network wants it; images of that size stay as they are.
-pub(crate) fn to_fit([height, width]: [usize; 2]) -> Resize {
-    let side = height.min(width);
-    Resize { shorter_side: side, centre_crop: Some(side) }
+/// One image at the network's size.
+pub(crate) fn load(path: &Path, [height, width]: [usize; 2]) -> Result<Vec<u8>, Failure> {
+    let image = load_image(path, to_fit([height, width]))?;
+    if [image.height(), image.width()] == [height, width] {
+        return Ok(image.into_pixels());
+    }
+    let (path, found) = (path.display(), [image.height(), image.width()]);
+    let message = format!(
+        "{path}: expected {height} x {width} pixels, found {} x {}; resize it first",
+        found[0], found[1]
+    );
+    Err(Failure::new(Kind::Data, message))
+}
+
+/// The resize that makes any image as large as a network with square images wants it; images of that size stay as they
+/// are. Other networks get their images as they are.
+fn to_fit([height, width]: [usize; 2]) -> Option<Resize> {
+    (height == width).then_some(Resize { shorter_side: height, centre_crop: Some(height) })
 }

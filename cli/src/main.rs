@@ -48,9 +48,13 @@ fn run(command: &Command) -> Result<(), Failure> {
         #[cfg(feature = "train")]
         Command::Recipe(args) => commands::recipe::run(args),
         #[cfg(not(feature = "train"))]
-        Command::Demo(_) | Command::Train(_) | Command::Quantize(_) | Command::Recipe(_) => {
-            Err(Failure::needs_train("this command"))
-        }
+        Command::Demo(_) => Err(Failure::needs_train("eqo demo")),
+        #[cfg(not(feature = "train"))]
+        Command::Train(_) => Err(Failure::needs_train("eqo train")),
+        #[cfg(not(feature = "train"))]
+        Command::Quantize(_) => Err(Failure::needs_train("eqo quantize")),
+        #[cfg(not(feature = "train"))]
+        Command::Recipe(_) => Err(Failure::needs_train("eqo recipe")),
         Command::Inspect(args) => commands::inspect::run(args),
         Command::Eval(args) => commands::eval::run(args),
         Command::Serve(args) => commands::serve::run(args),

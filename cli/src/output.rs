@@ -35,7 +35,13 @@ pub(crate) fn table(header: &[&str], left: usize, rows: impl IntoIterator<Item =
         let side = if index < left { CellAlignment::Left } else { CellAlignment::Right };
         column.set_cell_alignment(side);
     }
-    table.trim_fmt()
+    // The style without borders still pads each line's start.
+    table
+        .lines()
+        .map(|line| line.trim_end().strip_prefix(' ').unwrap_or_default().to_owned() + "\n")
+        .collect::<String>()
+        .trim_end()
+        .to_owned()
 }
 
 /// Bytes for people: megabytes of 10^6 bytes, as the papers count them.

@@ -4,16 +4,14 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use eqo_checkpoints::engine::class_of;
-use eqo_datasets::load_image;
 use eqo_protocol::session::client::{Client, ClientConfig, connect};
 use eqo_protocol::transport;
 use serde::Serialize;
 
 use crate::args::InferArgs;
 use crate::exit::Failure;
-use crate::images::to_fit;
 use crate::output::{self, megabytes};
-use crate::party;
+use crate::{images, party};
 
 /// One line of the result; its JSON is a contract with other tools.
 #[derive(Serialize)]
@@ -67,8 +65,8 @@ pub(crate) fn run(args: &InferArgs) -> Result<(), Failure> {
 /// Reads the files at the network's size and asks the server.
 fn infer(client: &mut Client, files: &[PathBuf]) -> Result<Vec<Vec<i64>>, Failure> {
     let [_, height, width] = client.graph().shape(0);
-    let load = |file| load_image(file, Some(to_fit([height, width]))).map(|image| image.into_pixels());
-    let images = files.iter().map(load).collect::<Result<Vec<_>, _>>()?;
+    let images =
+        files.iter().map(|file| images::load(file, [height, width])).collect::<Result<Vec<_>, _>>()?;
     Ok(client.infer(&images)?)
 }
 
