@@ -112,7 +112,11 @@ impl Evaluation {
             vec![self.model.clone(), self.mode.to_owned(), images, correct, percent(self.accuracy), seconds];
         let mut text = output::table(&header, 2, [row]);
         if let Some(private) = &self.private {
-            text = format!("{}\n\n{text}\n{}", private.layer_table(), private.summary(self.images));
+            text = format!(
+                "{}\n\n{text}\n\n{}",
+                private.layer_table(),
+                output::facts(&private.facts(self.images))
+            );
         }
         if let Some(skipped) = self.skipped {
             text += &format!("\nskipped {skipped} undecodable images");
@@ -133,27 +137,25 @@ impl PrivateFigures {
         output::table(&header, 2, rows)
     }
 
-    /// Totals and the comparison, in a few lines.
-    pub(crate) fn summary(&self, images: usize) -> String {
+    /// Totals and the comparison.
+    pub(crate) fn facts(&self, images: usize) -> Vec<(&'static str, String)> {
         let each = images.max(1) as f64;
-        format!(
-            "private = integer engine: {}\noffline {} MB, online {} MB, total {} MB; {} MB and {:.2} s an image\n\
-             rounds: {} offline, {} online; profile {}, batch {}",
-            if self.mismatches == 0 {
-                "every bit of every logit".to_owned()
-            } else {
-                format!("{} images differ", self.mismatches)
-            },
-            megabytes(self.bytes_offline),
-            megabytes(self.bytes_online),
-            megabytes(self.bytes_total),
-            format_args!("{:.3}", self.bytes_total as f64 / each / 1e6),
-            (self.seconds_offline + self.seconds_online) / each,
-            self.rounds_offline,
-            self.rounds_online,
-            self.profile,
-            self.batch,
-        )
+        let [offline, online, total] =
+            [self.bytes_offline, self.bytes_online, self.bytes_total].map(megabytes);
+        let seconds = self.seconds_offline + self.seconds_online;
+        vec![
+            (
+                "mismatches",
+                format!(
+                    "{} of {images} images (every logit compared with the integer engine)",
+                    self.mismatches
+                ),
+            ),
+            ("traffic", format!("{offline} MB offline, {online} MB online, {total} MB in total")),
+            ("an image", format!("{:.3} MB, {:.2} s", self.bytes_total as f64 / each / 1e6, seconds / each)),
+            ("rounds", format!("{} offline, {} online", self.rounds_offline, self.rounds_online)),
+            ("protocol", format!("profile {}, batch {}", self.profile, self.batch)),
+        ]
     }
 }
 

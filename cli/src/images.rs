@@ -15,6 +15,9 @@ const SYNTHETIC: &str = "synthetic";
 /// Images of the built-in set when no number is given.
 const SYNTHETIC_IMAGES: usize = 1000;
 
+/// More of them are refused: they are all kept in memory.
+const MOST_SYNTHETIC: usize = 100_000;
+
 /// Which images.
 pub(crate) struct Choice<'a> {
     /// A directory, or `synthetic`.
@@ -35,7 +38,13 @@ pub(crate) struct Choice<'a> {
 pub(crate) fn open(choice: &Choice<'_>) -> Result<(Dataset, usize), Failure> {
     if choice.data == Path::new(SYNTHETIC) {
         let count = choice.images.unwrap_or(SYNTHETIC_IMAGES);
-        return Ok((synthetic::generate(choice.seed, count), 0));
+        if count > MOST_SYNTHETIC {
+            let message = format!(
+                "--images: expected at most {MOST_SYNTHETIC} synthetic images, found {count}; ask for fewer"
+            );
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        return Ok((synthetic::generate_test(choice.seed, count), 0));
     }
     let options = FolderOptions {
         resize: to_fit(choice.size),

@@ -44,6 +44,12 @@ pub(crate) fn table(header: &[&str], left: usize, rows: impl IntoIterator<Item =
         .to_owned()
 }
 
+/// Labels and values, one pair a line.
+pub(crate) fn facts(facts: &[(&'static str, String)]) -> String {
+    let width = facts.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
+    facts.iter().map(|(label, value)| format!("{label:width$}  {value}")).collect::<Vec<_>>().join("\n")
+}
+
 /// Bytes for people: megabytes of 10^6 bytes, as the papers count them.
 pub(crate) fn megabytes(bytes: u64) -> String {
     format!("{:.3}", bytes as f64 / 1e6)

@@ -32,6 +32,8 @@ const CLASSES: [&str; 10] = [
 ];
 /// Samples a pixel side, so that edges are smooth.
 const OVERSAMPLING: usize = 2;
+/// Parts the test images from the training images of the same seed ("test" in ASCII).
+const TEST_STREAM: u64 = 0x7465_7374;
 
 /// Draws `count` labelled images; image i has class `i % 10` and depends on (`seed`, i) only.
 ///
@@ -52,6 +54,12 @@ pub fn generate(seed: u64, count: usize) -> Dataset {
     let labels = (0..count).map(label).collect();
     Dataset::new("synthetic", classes, (SIDE, SIDE), pixels, labels)
         .expect("lengths and labels are right by construction")
+}
+
+/// The test images that belong to the training images `generate(seed, …)`: none of them is among those.
+#[must_use]
+pub fn generate_test(seed: u64, count: usize) -> Dataset {
+    generate(seed ^ TEST_STREAM, count)
 }
 
 /// Draws one image of `class` into `image`, `[CHANNELS, SIDE, SIDE]`.

@@ -7,9 +7,6 @@ use eqo_train::recipe::{DataKind, DataSection};
 
 use crate::Error;
 
-/// Decorrelates the synthetic test set from the training set of the same seed.
-const TEST_STREAM: u64 = 0x7465_7374;
-
 /// The sets of one recipe.
 pub struct Images {
     /// What training draws from.
@@ -30,7 +27,7 @@ pub fn open(section: &DataSection, seed: u64, progress: Progress<'_>) -> Result<
     let (train, test, skipped) = match section.kind {
         DataKind::Synthetic => {
             let train = synthetic::generate(seed, section.train_images);
-            (train, synthetic::generate(seed ^ TEST_STREAM, section.test_images), 0)
+            (train, synthetic::generate_test(seed, section.test_images), 0)
         }
         DataKind::Cifar10 => (
             cifar::read_cifar10(&section.train, Split::Train)?,

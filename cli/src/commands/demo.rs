@@ -74,7 +74,7 @@ fn write_page(
     let mut facts = facts(quantized);
     let mut layers = Vec::new();
     if let Some(private) = &evaluation.private {
-        facts.push(("private run", private.summary(evaluation.images)));
+        facts.extend(private.facts(evaluation.images));
         layers = traffic(private);
     }
     let recipe = recipe.to_toml();

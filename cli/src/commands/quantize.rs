@@ -60,7 +60,5 @@ fn write_page(report: &QuantizeReport, stages: &[Stage], recipe: &Recipe, run: &
 }
 
 fn table(report: &QuantizeReport, stages: &[Stage]) -> String {
-    let facts = facts(report).into_iter().map(|(label, value)| vec![label.to_owned(), value]);
-    let (facts, checkpoint) = (output::table(&["run", &report.name], 2, facts), report.checkpoint.display());
-    format!("{}\n\n{facts}\n\n{checkpoint}", stage_table(stages))
+    format!("{}\n\n{}\n\n{}", stage_table(stages), output::facts(&facts(report)), report.checkpoint.display())
 }
