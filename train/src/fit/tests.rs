@@ -153,11 +153,15 @@ fn a_damaged_checkpoint_is_refused_and_kept() {
 fn a_run_that_diverges_names_the_step_and_keeps_the_last_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
     let images = synthetic::generate(2, 20);
-    let config =
+    let settings =
         FitConfig { learning_rate: 1e30, steps: 50, checkpoint_every: 1, warmup_steps: 0, ..config() };
-    let (diverged, seen) = run(net(1), &images, &in_dir(config, dir.path()), usize::MAX);
+    let config = in_dir(settings, dir.path());
+    let (diverged, seen) = run(net(1), &images, &config, usize::MAX);
     let Err(Error::Diverged { step, loss }) = diverged else { panic!("{diverged:?}") };
     assert!(step < 50 && seen.len() <= step && !loss.is_finite());
+    let kept = Checkpoint::load(&checkpoint_path(&config), &config.fingerprint(&images)).unwrap().unwrap();
+    assert_eq!(kept.step, seen.len());
+    assert!(kept.tensors.values().flatten().all(|value| value.is_finite()));
 }
 
 #[test]
