@@ -58,7 +58,9 @@ pub(super) fn receive(
     rng: &mut PartyRng,
 ) -> Result<(Vec<u8>, Vec<Block>), Error> {
     let sender = decompress(hello)?;
-    let (mut replies, mut keys) = (Vec::with_capacity(choices.len() * POINT), Vec::new());
+    // Of their full size from the start: growing would leave copies of keys behind.
+    let (mut replies, mut keys) =
+        (Vec::with_capacity(choices.len() * POINT), Vec::with_capacity(choices.len()));
     for (index, choice) in choices.iter().enumerate() {
         let secret = random_scalar(rng);
         let choice = Choice::from(u8::from(*choice));

@@ -1,5 +1,6 @@
 //! TCP connections, without Nagle's delay.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -59,7 +60,7 @@ impl Listener {
         self.socket.local_addr().map_err(socket_error("read the listening address"))
     }
 
-    /// Waits at most `wait` for one client; `None` if none came.
+    /// Waits at most `wait` for one client; `None` if none came, or one that was gone again before it was served.
     ///
     /// # Errors
     /// [`Error::Io`] if the system can't accept it.
@@ -67,8 +68,18 @@ impl Listener {
         let Ok(accepted) = self.runtime.block_on(async { timeout(wait, self.socket.accept()).await }) else {
             return Ok(None);
         };
-        let (stream, peer) = accepted.map_err(socket_error("accept a client"))?;
-        Ok(Some((over_tcp(stream, &self.runtime, self.config)?, peer)))
+        match accepted {
+            // A dead connection is that client's affair: it must not end the server.
+            Ok((stream, peer)) => {
+                Ok(over_tcp(stream, &self.runtime, self.config).ok().map(|channel| (channel, peer)))
+            }
+            Err(error)
+                if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(socket_error("accept a client")(error)),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Every output is right.
 
+use std::collections::BTreeSet;
+
 use rand::{Rng, RngExt};
 
 use super::super::*;
@@ -35,6 +37,8 @@ fn every_random_ot_is_correlated_by_delta_in_both_directions() {
             assert!((63 * 70_400..65 * 70_400).contains(&weight), "weight {weight} of q of {kind:?}");
         }
         assert_ne!(server.0, client.0);
+        let rows: BTreeSet<Block> = server.1.iter().chain(client.1.iter()).copied().collect();
+        assert_eq!(rows.len(), 2 * 70_400, "no OT of either direction or call repeats another");
     }
 }
 
