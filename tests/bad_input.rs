@@ -1,5 +1,7 @@
 //! Bad input gets a clear message and the right exit code, never a panic, and loses nothing.
 
+#![allow(clippy::unwrap_used, reason = "a broken assumption ends the test")]
+
 use std::fs::{self, File};
 use std::process::Stdio;
 

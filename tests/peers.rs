@@ -1,5 +1,7 @@
 //! A peer that misbehaves costs an error and a closed connection, within the timeout.
 
+#![allow(clippy::unwrap_used, reason = "a broken assumption ends the test")]
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;

@@ -1,5 +1,7 @@
 //! Recipes: every shipped one is valid, every mistake is refused with the way out.
 
+#![allow(clippy::unwrap_used, reason = "a broken assumption ends the test")]
+
 use std::fs;
 
 use e2e::{root, run_eqo};

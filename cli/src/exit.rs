@@ -94,6 +94,7 @@ impl From<eqo_train::Error> for Failure {
         match error {
             E::Arch(error) => error.into(),
             E::Dataset(error) => error.into(),
+            E::Interrupted { .. } => Self::new(Kind::Stopped, error),
             E::Device { .. } | E::Plan { .. } | E::Config { .. } | E::Diverged { .. } => {
                 Self::new(Kind::Usage, error)
             }

@@ -36,7 +36,7 @@ pub(crate) fn recipe(args: &RecipeArgs) -> Result<Recipe, Failure> {
     Ok(Recipe::read(&args.recipe, &args.set)?)
 }
 
-/// Opens the run's folder and hands its pipeline to `work`; Ctrl-C becomes its own exit code.
+/// Opens the run's folder and hands its pipeline to `work`, which Ctrl-C stops at the next step.
 pub(crate) fn with_pipeline<T>(
     recipe: &Recipe,
     run: &Run,
@@ -49,10 +49,8 @@ pub(crate) fn with_pipeline<T>(
     let steps = Steps::default();
     let progress = |step: Progress<'_>| steps.set(step.stage, step.done, step.total, &step.note);
     let hooks = Hooks { stop, progress: &progress };
-    let opened = Pipeline::new(recipe.clone(), &run.out, run.resume, &hooks).map_err(Failure::from);
-    opened.and_then(|mut pipeline| work(&mut pipeline, &hooks)).map_err(|failure| {
-        interrupt::check("continue exactly where it stopped with --resume").err().unwrap_or(failure)
-    })
+    let mut pipeline = Pipeline::new(recipe.clone(), &run.out, run.resume, &hooks)?;
+    work(&mut pipeline, &hooks)
 }
 
 /// A finished run of another recipe is kept.
