@@ -22,8 +22,7 @@ const SHORT: [&str; 7] = [
 fn the_demo_ends_with_no_mismatch_and_leaves_what_it_promises() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().to_str().unwrap();
-    let evaluation =
-        json_of(["demo", "--json", "--images", "2", "--out", out].into_iter().chain(overrides()));
+    let evaluation = json_of(short(&["demo", "--json", "--images", "2", "--out", out]));
     assert_eq!((&evaluation["mode"], &evaluation["images"]), (&"private".into(), &2.into()));
     assert_eq!(evaluation["mismatches"], 0);
 
@@ -48,8 +47,9 @@ fn quantize_skips_fresh_stages_and_keeps_a_finished_run_of_another_recipe() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().to_str().unwrap();
     let quantize = |more: &[&str]| {
-        let arguments = ["quantize", "configs/demo.toml", "--json", "--out", out];
-        run_eqo(arguments.into_iter().chain(overrides()).chain(more.iter().copied()))
+        let mut arguments = short(&["quantize", "configs/demo.toml", "--json", "--out", out]);
+        arguments.extend(more.iter().map(|&word| word.to_owned()));
+        run_eqo(arguments)
     };
     let first = quantize(&[]);
     assert_eq!(first.code, 0, "{}", first.stderr);
@@ -73,8 +73,7 @@ fn quantize_skips_fresh_stages_and_keeps_a_finished_run_of_another_recipe() {
 fn float_weights_evaluate_to_what_training_said() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().to_str().unwrap();
-    let trained =
-        json_of(["train", "configs/demo.toml", "--json", "--out", out].into_iter().chain(overrides()));
+    let trained = json_of(short(&["train", "configs/demo.toml", "--json", "--out", out]));
     assert_eq!((&trained["stage"], &trained["images"]), (&"float".into(), &40.into()));
     let weights = trained["weights"].as_str().unwrap();
     let evaluated = json_of([
@@ -95,8 +94,10 @@ fn float_weights_evaluate_to_what_training_said() {
     assert_eq!((&evaluated["mode"], &evaluated["correct"]), (&"float".into(), &trained["correct"]));
 }
 
-fn overrides() -> impl Iterator<Item = &'static str> {
-    SHORT.into_iter().flat_map(|assignment| ["--set", assignment])
+/// `arguments` and the overrides that make a recipe short.
+fn short(arguments: &[&str]) -> Vec<String> {
+    let overrides = SHORT.into_iter().flat_map(|assignment| ["--set", assignment]);
+    arguments.iter().copied().chain(overrides).map(str::to_owned).collect()
 }
 
 /// Every file of a folder.
