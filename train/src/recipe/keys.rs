@@ -23,7 +23,8 @@ pub(super) fn assign(table: &mut Table, assignment: &str) -> Result<(), RecipeEr
     let fault = |message: &str| RecipeError::Parse { origin: origin.clone(), message: message.to_owned() };
     let (key, text) = assignment.split_once('=').ok_or_else(|| fault("expected section.key=value"))?;
     let parsed: Result<Table, _> = format!("value = {text}").parse();
-    let value = parsed.ok().and_then(|mut t| t.remove("value")).unwrap_or_else(|| Value::String(text.to_owned()));
+    let value =
+        parsed.ok().and_then(|mut t| t.remove("value")).unwrap_or_else(|| Value::String(text.to_owned()));
     let mut path: Vec<&str> = key.trim().split('.').collect();
     let Some(last) = path.pop() else { return Err(fault("expected a key")) };
     let mut section = Table::new();
@@ -43,7 +44,9 @@ pub(super) fn assign(table: &mut Table, assignment: &str) -> Result<(), RecipeEr
 
 /// Whether a name can be a folder's: no separators, nothing a shell would read.
 pub(super) fn is_plain(name: &str) -> bool {
-    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) && !name.starts_with('.')
+    !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+        && !name.starts_with('.')
 }
 
 /// Every key of the recipe, sections and dotted. The template sets the optional ones, which defaults leave out.
