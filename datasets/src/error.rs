@@ -60,6 +60,14 @@ pub enum Error {
         /// The decoder's reason.
         source: image::ImageError,
     },
+    /// A file that begins as a JPEG could not be decoded.
+    #[error("{}: expected a valid JPEG image, found: {source}; replace or delete the file, or pass --skip-corrupt", path.display())]
+    Jpeg {
+        /// The image file.
+        path: PathBuf,
+        /// The decoder's reason.
+        source: std::io::Error,
+    },
     /// A JPEG stops before its end-of-image marker.
     #[error("{}: expected a complete JPEG, found {bytes} bytes without an end-of-image marker (the file is truncated); replace or delete it, or pass --skip-corrupt", path.display())]
     TruncatedJpeg {
@@ -290,7 +298,10 @@ impl Error {
     /// True when the file itself is at fault, so that `skip_corrupt` may leave it out.
     #[must_use]
     pub fn is_corrupt_image(&self) -> bool {
-        matches!(self, Self::Decode { .. } | Self::TruncatedJpeg { .. } | Self::ImageTooLarge { .. })
+        matches!(
+            self,
+            Self::Decode { .. } | Self::Jpeg { .. } | Self::TruncatedJpeg { .. } | Self::ImageTooLarge { .. }
+        )
     }
 }
 

@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::{CHANNELS, Image};
 use crate::error::{Error, Result};
+use crate::jpeg;
 
 /// Largest side of an image, decoded or resized.
-const MAX_SIDE: u32 = 16_384;
+pub(crate) const MAX_SIDE: u32 = 16_384;
 /// Largest image file.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 /// Most memory one decoder may take.
-const MAX_DECODE_BYTES: u64 = 256 << 20;
+pub(crate) const MAX_DECODE_BYTES: u64 = 256 << 20;
 
 /// Resizing as torchvision's `Resize` + `CenterCrop`: bilinear with antialiasing, aspect ratio kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,9 +100,8 @@ fn decode(path: &Path) -> Result<RgbImage> {
     let bytes = fs::read(path).map_err(Error::io(path, action))?;
     let mut reader =
         ImageReader::new(Cursor::new(&bytes)).with_guessed_format().map_err(Error::io(path, action))?;
-    // The decoder fills what is missing with grey and reports success, so completeness is checked here.
-    if reader.format() == Some(ImageFormat::Jpeg) && !jpeg_is_complete(&bytes) {
-        return Err(Error::TruncatedJpeg { path: path.to_path_buf(), bytes: bytes.len() });
+    if reader.format() == Some(ImageFormat::Jpeg) {
+        return jpeg::decode(path, &bytes);
     }
     reader.limits(limits());
     let decoded = reader.decode().map_err(|source| Error::Decode { path: path.to_path_buf(), source })?;
@@ -114,31 +114,6 @@ fn limits() -> Limits {
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_DECODE_BYTES);
     limits
-}
-
-/// Walks the markers (ITU-T T.81 annex B) and tells whether the end-of-image marker is reached.
-///
-/// Segments with a length are jumped over, because a thumbnail inside one has an end marker of its own.
-fn jpeg_is_complete(bytes: &[u8]) -> bool {
-    const END_OF_IMAGE: u8 = 0xD9;
-    let mut rest = bytes;
-    // Entropy-coded data is passed the same way as stray bytes: 0xFF there is always followed by 0.
-    while let Some(at) = rest.iter().position(|&byte| byte == 0xFF) {
-        match rest.get(at + 1) {
-            None => return false,
-            Some(&END_OF_IMAGE) => return true,
-            // Stuffed zero, TEM, restart markers and start of image have no length.
-            Some(0x00 | 0x01 | 0xD0..=0xD8) => rest = &rest[at + 2..],
-            Some(0xFF) => rest = &rest[at + 1..], // fill byte
-            Some(_) => {
-                let Some(&[high, low]) = rest.get(at + 2..at + 4) else { return false };
-                let length = usize::from(u16::from_be_bytes([high, low]));
-                let Some(after) = rest.get(at + 2 + length..) else { return false };
-                rest = after;
-            }
-        }
-    }
-    false
 }
 
 /// `[pixel, CHANNELS]` to `[CHANNELS, pixel]`.
@@ -221,15 +196,6 @@ mod tests {
     }
 
     #[test]
-    fn the_end_marker_of_a_thumbnail_does_not_hide_a_truncation() {
-        let mut bytes =
-            vec![0xFF, 0xD8, 0xFF, 0xE1, 0, 6, 0xFF, 0xD8, 0xFF, 0xD9, 0xFF, 0xDA, 0, 2, 1, 0xFF, 0];
-        assert!(!jpeg_is_complete(&bytes));
-        bytes.extend([0xFF, 0xD9]);
-        assert!(jpeg_is_complete(&bytes));
-    }
-
-    #[test]
     fn resize_keeps_the_aspect_ratio_and_crops_the_centre() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("wide.png");
@@ -266,9 +232,14 @@ mod tests {
         let path = dir.path().join("huge.jpg");
         let mut bytes = jpeg(8, 8);
         let header = bytes.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
-        bytes[header + 5..header + 9].fill(0xFF);
-        fs::write(&path, bytes).unwrap();
-        assert!(matches!(load_image(&path, None), Err(Error::Decode { .. })));
+        // 65,535 a side is past libjpeg's own limit, 60,000 past ours.
+        for side in [[0xFF, 0xFF], 60_000_u16.to_be_bytes()] {
+            bytes[header + 5..header + 7].copy_from_slice(&side);
+            bytes[header + 7..header + 9].copy_from_slice(&side);
+            fs::write(&path, &bytes).unwrap();
+            let error = load_image(&path, None).unwrap_err();
+            assert!(matches!(error, Error::Jpeg { .. } | Error::ImageTooLarge { .. }), "{error}");
+        }
     }
 
     proptest! {

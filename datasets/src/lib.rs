@@ -14,6 +14,7 @@ mod archive;
 mod dataset;
 mod error;
 mod image_file;
+mod jpeg;
 mod preprocess;
 mod source;
 
