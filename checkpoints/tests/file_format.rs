@@ -80,7 +80,7 @@ fn each_kind_of_damage_is_named() {
 }
 
 #[test]
-fn a_graph_with_a_cycle_an_unprovable_range_or_an_unknown_field_is_refused_and_the_file_named() {
+fn a_graph_with_a_cycle_an_unprovable_range_an_escape_or_an_unknown_field_is_refused_and_the_file_named() {
     refused("cycle", "no cycles", |header| {
         with_graph(header, |json| json["nodes"][1]["op"]["conv"]["input"] = json!(1));
     });
@@ -91,6 +91,9 @@ fn a_graph_with_a_cycle_an_unprovable_range_or_an_unknown_field_is_refused_and_t
             conv.ring_bits[2] -= 1;
             *json = serde_json::to_value(graph).unwrap();
         });
+    });
+    refused("terminal escape", "no control characters", |header| {
+        with_graph(header, |json| json["classes"][0] = json!("\u{1b}[2J"));
     });
     refused("unknown field", "colour", |header| with_graph(header, |json| json["colour"] = json!("red")));
 }

@@ -15,6 +15,8 @@ const MAX_SIZE: usize = 1 << 13;
 const MAX_ELEMENTS: usize = 1 << 26;
 const MAX_NODES: usize = 4096;
 const MAX_CLASSES: usize = 1 << 16;
+/// Bytes of a node's, class's or graph's name.
+const MAX_NAME: usize = 128;
 
 /// A [`Graph`] whose structure is sound: only this can be run, priced or sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,27 +34,36 @@ impl Graph {
     pub fn check(self) -> Result<CheckedGraph, Error> {
         bounded("graph", "nodes", self.nodes.len(), 2, MAX_NODES)?;
         bounded("graph", "classes", self.classes.len(), 1, MAX_CLASSES)?;
-        let mut names = BTreeSet::new();
+        check_names(&self)?;
         let mut shapes = Vec::with_capacity(self.nodes.len());
-        for (id, node) in self.nodes.iter().enumerate() {
-            let plain = node.name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-            if node.name.is_empty() || node.name.len() > 128 || !plain {
-                return Err(fault(
-                    node,
-                    "name",
-                    "1 to 128 letters, digits, '.', '_' or '-'",
-                    node.name.len(),
-                ));
-            }
-            if !names.insert(node.name.as_str()) {
-                return Err(fault(node, "name", "unique", "a second node of that name"));
-            }
+        for id in 0..self.nodes.len() {
             shapes.push(shape(&self, id, &shapes)?);
         }
         check_logits(&self)?;
         let extension_bits = (0..self.nodes.len()).map(|id| widest_use(&self, id)).collect();
         Ok(CheckedGraph { graph: self, shapes, extension_bits })
     }
+}
+
+/// Names that are unique, and that can be shown in a terminal or used in a file name whoever sent them.
+fn check_names(graph: &Graph) -> Result<(), Error> {
+    let mut names = BTreeSet::new();
+    for node in &graph.nodes {
+        let plain = node.name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        if node.name.is_empty() || node.name.len() > MAX_NAME || !plain {
+            return Err(fault(node, "name", "1 to 128 letters, digits, '.', '_' or '-'", node.name.len()));
+        }
+        if !names.insert(node.name.as_str()) {
+            return Err(fault(node, "name", "unique", "a second node of that name"));
+        }
+    }
+    for name in graph.classes.iter().chain([&graph.name]) {
+        if name.len() > MAX_NAME || name.chars().any(char::is_control) {
+            let expected = "at most 128 bytes, no control characters";
+            return Err(Error::node("graph", "name or class name", expected, name.escape_debug(), NEXT));
+        }
+    }
+    Ok(())
 }
 
 impl CheckedGraph {
