@@ -1,5 +1,7 @@
 //! Fake quantization equals the integer engine: every tensor of whole networks, before and after training steps.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
