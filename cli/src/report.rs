@@ -69,7 +69,7 @@ impl Report<'_> {
         let layer_plot = plots::bytes_by_layer(self.layers)?;
         let recipe = escape(self.recipe);
         // Writing to a String can't fail.
-        let _ = write!(
+        let _ = writeln!(
             page,
             "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title} · EQO</title>{STYLE}\
              <h1>{title}</h1><table>{facts}</table>\
@@ -77,7 +77,7 @@ impl Report<'_> {
              <table><tr><th>stage<th>images<th>correct<th>accuracy</tr>{stages}</table>\
              <h2>Bytes by layer</h2>{layer_plot}\
              <table><tr><th>node<th>operation<th>MB<th>rounds</tr>{layers}</table>\
-             <h2>Recipe</h2><pre>{recipe}</pre></html>\n"
+             <h2>Recipe</h2><pre>{recipe}</pre></html>"
         );
         Ok(page)
     }
