@@ -38,7 +38,7 @@ pub(crate) struct RecipeArgs {
 pub(crate) struct TrainArgs {
     #[command(flatten)]
     pub(crate) recipe: RecipeArgs,
-    /// Folder for the outputs; runs/<recipe name> if absent.
+    /// Folder for the outputs; runs/NAME (of the recipe) if absent.
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
     /// Continue the training that stopped in that folder, exactly.
@@ -64,7 +64,7 @@ pub(crate) enum Stage {
 pub(crate) struct QuantizeArgs {
     #[command(flatten)]
     pub(crate) recipe: RecipeArgs,
-    /// Folder for the outputs; runs/<recipe name> if absent.
+    /// Folder for the outputs; runs/NAME (of the recipe) if absent.
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
     /// Replace a finished run.
