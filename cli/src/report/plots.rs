@@ -1,6 +1,7 @@
 //! The two plots, as SVG text.
 
-use plotters::coord::ranged1d::SegmentValue;
+use plotters::coord::ranged1d::{SegmentValue, SegmentedCoord};
+use plotters::coord::types::RangedCoordusize;
 use plotters::prelude::*;
 
 use super::{LayerBytes, Stage};
@@ -31,7 +32,7 @@ fn draw_stages(svg: &mut String, stages: &[Stage]) -> Drawn {
     let root = SVGBackend::with_string(svg, (640, 320)).into_drawing_area();
     let mut builder = ChartBuilder::on(&root);
     builder.margin(12).x_label_area_size(36).y_label_area_size(56);
-    let mut chart = builder.build_cartesian_2d((0..stages.len()).into_segmented(), 0.0..100.0)?;
+    let mut chart = builder.build_cartesian_2d(segments(stages.len()), 0.0..100.0)?;
     let name = |at: &SegmentValue<usize>| match at {
         SegmentValue::CenterOf(index) => {
             stages.get(*index).map_or_else(String::new, |stage| stage.name.to_owned())
@@ -41,6 +42,7 @@ fn draw_stages(svg: &mut String, stages: &[Stage]) -> Drawn {
     chart
         .configure_mesh()
         .disable_x_mesh()
+        .max_light_lines(1)
         .x_labels(stages.len())
         .x_label_formatter(&name)
         .y_desc("accuracy, %")
@@ -66,8 +68,7 @@ fn draw_layers(svg: &mut String, layers: &[LayerBytes]) -> Drawn {
     let most = layers.iter().map(|layer| layer.bytes).max().unwrap_or(0).max(1) as f64 / 1e6;
     let mut builder = ChartBuilder::on(&root);
     builder.margin(12).x_label_area_size(40).y_label_area_size(150);
-    let rows = (0..layers.len()).into_segmented();
-    let mut chart = builder.build_cartesian_2d(0.0..1.05 * most, rows)?;
+    let mut chart = builder.build_cartesian_2d(0.0..1.05 * most, segments(layers.len()))?;
     let name = |at: &SegmentValue<usize>| match at {
         SegmentValue::CenterOf(row) => {
             from_top(layers, *row).map_or_else(String::new, |layer| layer.node.clone())
@@ -77,6 +78,7 @@ fn draw_layers(svg: &mut String, layers: &[LayerBytes]) -> Drawn {
     chart
         .configure_mesh()
         .disable_y_mesh()
+        .max_light_lines(1)
         .y_labels(layers.len())
         .y_label_formatter(&name)
         .x_desc("MB")
@@ -90,6 +92,11 @@ fn draw_layers(svg: &mut String, layers: &[LayerBytes]) -> Drawn {
         Some(bar)
     }))?;
     Ok(root.present()?)
+}
+
+/// One segment for each of `count` bars; plotters' integer ranges include their end.
+fn segments(count: usize) -> SegmentedCoord<RangedCoordusize> {
+    (0..count.saturating_sub(1)).into_segmented()
 }
 
 /// The layer in a row counted from the bottom.
