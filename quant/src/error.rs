@@ -66,14 +66,6 @@ pub enum Error {
         /// The trainer's value.
         fake: i64,
     },
-    /// A finished run is in the way.
-    #[error(
-        "{path}: expected no finished run of another recipe, found one. Choose another --out, or pass --force to replace it."
-    )]
-    Finished {
-        /// The file that would be replaced.
-        path: PathBuf,
-    },
     /// A file of the run can't be read or written.
     #[error(
         "{path}: {action} failed: {source}. Check that the path exists, is writable and the disk has room."
