@@ -113,7 +113,6 @@ impl From<eqo_quant::Error> for Failure {
             E::Data(error) => error.into(),
             E::Checkpoint(error) => error.into(),
             E::Mismatch { .. } => Self::new(Kind::Check, error),
-            E::Finished { .. } => Self::new(Kind::Usage, error),
             _ => Self::new(Kind::Data, error),
         }
     }
