@@ -9,5 +9,5 @@ pub const WELCOME_BYTES: usize = 6 + 2 + 1 + 4;
 /// Client to server: verdict and the hash of the graph it received.
 pub const CONFIRMATION_BYTES: usize = 1 + 32;
 
-/// Client to server before each inference: the batch size; zero ends the session.
-pub const REQUEST_BYTES: usize = 4;
+/// Client to server: what it asks for (prepare, infer, close) and the batch size.
+pub const REQUEST_BYTES: usize = 1 + 4;
