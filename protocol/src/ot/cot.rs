@@ -248,7 +248,7 @@ impl Ots {
 /// What the receiver sends so that its random choices become the wanted ones.
 fn flips(drawn: &ReceiverDraw, choices: &[bool]) -> Vec<u8> {
     let flipped: Vec<bool> =
-        choices.iter().zip(drawn.r.iter()).map(|(choice, random)| choice ^ random).collect();
+        choices.iter().zip(drawn.choices()).map(|(choice, random)| choice ^ random).collect();
     pack_bits(&flipped)
 }
 

@@ -25,29 +25,37 @@ pub use one_of_n::OneOfN;
 pub use setup::Ots;
 pub use triples::BitTriples;
 
+use zeroize::Zeroizing;
+
 use crate::Error;
 use crate::transport::Channel;
 
 /// 128 bits of key material or correlation; bit i of a row is bit i of the integer.
 pub type Block = u128;
 
+/// Blocks that nobody else may see.
+pub type Secrets = Zeroizing<Vec<Block>>;
+
 /// The sender of correlated random OTs: it holds delta and, for each OT, q with q = t ^ r * delta.
+///
+/// The lowest bit of delta is 1 and that of every q is 0, so that of t is the choice r: a block is all that an OT needs.
+/// 127 bits of delta stay secret (the convention of emp-ot and of Yang et al., CCS 2020).
 pub trait RandomCotSender: Send {
-    /// The secret that every correlation shares.
+    /// The secret that every correlation shares; odd.
     fn delta(&self) -> Block;
 
-    /// Makes `count` OTs, rounded up to a multiple of 128, and returns their q.
+    /// Makes `count` OTs, rounded up to a multiple of 128, and appends their q to `out`.
     ///
     /// # Errors
     /// Those of the channel.
-    fn extend(&mut self, channel: &mut Channel, count: usize) -> Result<Vec<Block>, Error>;
+    fn extend(&mut self, channel: &mut Channel, count: usize, out: &mut Secrets) -> Result<(), Error>;
 }
 
-/// The receiver of correlated random OTs: for each OT it holds a random choice r and t = q ^ r * delta.
+/// The receiver of correlated random OTs: for each OT it holds t = q ^ r * delta, whose lowest bit is the random choice r.
 pub trait RandomCotReceiver: Send {
-    /// Makes `count` OTs, rounded up to a multiple of 128, and returns their r and t.
+    /// Makes `count` OTs, rounded up to a multiple of 128, and appends their t to `out`.
     ///
     /// # Errors
     /// Those of the channel.
-    fn extend(&mut self, channel: &mut Channel, count: usize) -> Result<(Vec<bool>, Vec<Block>), Error>;
+    fn extend(&mut self, channel: &mut Channel, count: usize, out: &mut Secrets) -> Result<(), Error>;
 }

@@ -90,7 +90,7 @@ impl Ots {
         )?;
         let drawn = self.receiver.draw(ots_of(runs))?;
         let bits = digits.iter().zip(&sizes).flat_map(|(digit, &n)| (0..n).map(move |i| digit >> i & 1 == 1));
-        let flips: Vec<bool> = bits.zip(drawn.r.iter()).map(|(bit, random)| bit ^ random).collect();
+        let flips: Vec<bool> = bits.zip(drawn.choices()).map(|(bit, random)| bit ^ random).collect();
         channel.send(pack_bits(&flips))?;
         let bits =
             runs.iter().map(|run| ((run.count as u64) << run.digit_bits) * u64::from(run.message_bits)).sum();

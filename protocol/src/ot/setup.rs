@@ -51,7 +51,9 @@ impl Ots {
         check_hello(&theirs, role, k)?;
         let sessions = Sessions::of(role, &hello, &theirs);
 
-        let choices = Zeroizing::new(rng.random::<[bool; 128]>());
+        let mut choices = Zeroizing::new(rng.random::<[bool; 128]>());
+        // The last step of the first tree's path, hence the lowest bit of delta, is 1.
+        choices[k - 1] = false;
         let their_point = &theirs[NONCE..NONCE + POINT];
         let (replies, known) = base::receive(&sessions.as_sender, their_point, choices.as_ref(), rng)?;
         let known = Zeroizing::new(known);

@@ -4,6 +4,7 @@
 //! r_x the stream of leaf x, the owner forms u = Σ r_x and v = Σ x·r_x, the peer w = Σ (x + delta_i)·r_x = v + delta_i·u,
 //! in which the leaf it lacks has the factor zero. The owner of tree i > 0 sends u_i ^ u_0, so that all trees share
 //! the choice bits r = u_0: q = t ^ r * delta, 128/k - 1 bits per OT. For k = 1 this is IKNP (CRYPTO 2003) with random choices.
+//! Since delta is odd, row 0 of the matrix may be replaced: by r at the receiver, by 0 at the sender.
 
 use std::ops::Range;
 
@@ -11,8 +12,9 @@ use eqo_checkpoints::cost::{EXTENSION_CHUNK, OtKind, extension_bytes};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::prg::{Prg, WIDE, block_of, fill_counters};
+use super::stock::grow;
 use super::transpose::transpose;
-use super::{Block, RandomCotReceiver, RandomCotSender, prepared};
+use super::{Block, RandomCotReceiver, RandomCotSender, Secrets, prepared};
 use crate::Error;
 use crate::transport::Channel;
 
@@ -110,7 +112,7 @@ impl Extension {
     }
 
     /// Appends the columns of the matrix.
-    fn columns(&self, blocks: usize, out: &mut Vec<Block>) {
+    fn columns(&self, blocks: usize, out: &mut Secrets) {
         let mut square = Zeroizing::new([0; 128]);
         for block in 0..blocks {
             square.iter_mut().zip(self.rows.iter()).for_each(|(entry, row)| *entry = row[block]);
@@ -158,22 +160,19 @@ impl SoftSpokenReceiver {
 }
 
 impl RandomCotReceiver for SoftSpokenReceiver {
-    fn extend(&mut self, channel: &mut Channel, count: usize) -> Result<(Vec<bool>, Vec<Block>), Error> {
-        let total = prepared(count as u64) as usize;
-        let (mut choices, mut rows) = (Vec::with_capacity(total), Vec::with_capacity(total));
-        let mut batch_choices = Zeroizing::new([0; WIDE]);
+    fn extend(&mut self, channel: &mut Channel, count: usize, out: &mut Secrets) -> Result<(), Error> {
+        grow(out, prepared(count as u64) as usize);
+        let mut choices = Zeroizing::new([0; WIDE]);
         for chunk in chunks(count) {
             let mut message = Vec::with_capacity(message_bytes(self.0.kind, chunk));
             for blocks in batches(chunk) {
-                self.batch(blocks, &mut message, &mut batch_choices);
-                self.0.columns(blocks, &mut rows);
-                for choice in &batch_choices[..blocks] {
-                    choices.extend((0..128).map(|bit| choice >> bit & 1 == 1));
-                }
+                self.batch(blocks, &mut message, &mut choices);
+                self.0.rows[0] = *choices;
+                self.0.columns(blocks, out);
             }
             channel.send(message)?;
         }
-        Ok((choices, rows))
+        Ok(())
     }
 }
 
@@ -221,19 +220,20 @@ impl RandomCotSender for SoftSpokenSender {
         *self.delta
     }
 
-    fn extend(&mut self, channel: &mut Channel, count: usize) -> Result<Vec<Block>, Error> {
-        let mut rows = Vec::with_capacity(prepared(count as u64) as usize);
+    fn extend(&mut self, channel: &mut Channel, count: usize, out: &mut Secrets) -> Result<(), Error> {
+        grow(out, prepared(count as u64) as usize);
         for chunk in chunks(count) {
             let message = channel.recv(message_bytes(self.extension.kind, chunk))?;
             let mut rest = message.as_slice();
             for blocks in batches(chunk) {
                 let (batch, after) = rest.split_at(message_bytes(self.extension.kind, 128 * blocks));
                 self.batch(blocks, batch);
-                self.extension.columns(blocks, &mut rows);
+                self.extension.rows[0] = [0; WIDE];
+                self.extension.columns(blocks, out);
                 rest = after;
             }
         }
-        Ok(rows)
+        Ok(())
     }
 }
 

@@ -3,22 +3,28 @@
 use zeroize::Zeroizing;
 
 use super::hash::OtHash;
-use super::{Block, RandomCotReceiver, RandomCotSender};
+use super::{Block, RandomCotReceiver, RandomCotSender, Secrets};
 use crate::Error;
 use crate::transport::Channel;
 
 /// Random OTs taken out of a sender's stock. OT j has the serial number `first_serial` + j, which no other OT of the
 /// direction has, and the keys H(q_j) and H(q_j ^ delta).
 pub(super) struct SenderDraw {
-    pub(super) q: Zeroizing<Vec<Block>>,
+    pub(super) q: Secrets,
     pub(super) first_serial: u64,
 }
 
-/// Random OTs taken out of a receiver's stock; the key of OT j is H(t_j), its choice r_j.
+/// Random OTs taken out of a receiver's stock; the key of OT j is H(t_j), its choice the lowest bit of t_j.
 pub(super) struct ReceiverDraw {
-    pub(super) t: Zeroizing<Vec<Block>>,
-    pub(super) r: Zeroizing<Vec<bool>>,
+    pub(super) t: Secrets,
     pub(super) first_serial: u64,
+}
+
+impl ReceiverDraw {
+    /// The random choice of each OT, in order.
+    pub(super) fn choices(&self) -> impl Iterator<Item = bool> {
+        self.t.iter().map(|t| t & 1 == 1)
+    }
 }
 
 /// The stock with this party as sender.
@@ -26,7 +32,7 @@ pub(super) struct SenderStock {
     source: Box<dyn RandomCotSender>,
     pub(super) delta: Zeroizing<Block>,
     pub(super) hash: OtHash,
-    q: Zeroizing<Vec<Block>>,
+    q: Secrets,
     next_serial: u64,
 }
 
@@ -45,9 +51,7 @@ impl SenderStock {
     }
 
     pub(super) fn extend(&mut self, channel: &mut Channel, count: usize) -> Result<(), Error> {
-        let made = Zeroizing::new(self.source.extend(channel, count)?);
-        self.q.extend_from_slice(&made);
-        Ok(())
+        self.source.extend(channel, count, &mut self.q)
     }
 
     /// The peer's stock has the same size and is drawn in the same order, so both take the same OTs.
@@ -64,14 +68,13 @@ impl SenderStock {
 pub(super) struct ReceiverStock {
     source: Box<dyn RandomCotReceiver>,
     pub(super) hash: OtHash,
-    t: Zeroizing<Vec<Block>>,
-    r: Zeroizing<Vec<bool>>,
+    t: Secrets,
     next_serial: u64,
 }
 
 impl ReceiverStock {
     pub(super) fn new(source: Box<dyn RandomCotReceiver>, hash: OtHash) -> Self {
-        Self { source, hash, t: Zeroizing::default(), r: Zeroizing::default(), next_serial: 0 }
+        Self { source, hash, t: Zeroizing::default(), next_serial: 0 }
     }
 
     pub(super) fn left(&self) -> usize {
@@ -80,15 +83,10 @@ impl ReceiverStock {
 
     pub(super) fn reserve(&mut self, more: usize) {
         grow(&mut self.t, more);
-        grow(&mut self.r, more);
     }
 
     pub(super) fn extend(&mut self, channel: &mut Channel, count: usize) -> Result<(), Error> {
-        let (r, t) = self.source.extend(channel, count)?;
-        let (r, t) = (Zeroizing::new(r), Zeroizing::new(t));
-        self.r.extend_from_slice(&r);
-        self.t.extend_from_slice(&t);
-        Ok(())
+        self.source.extend(channel, count, &mut self.t)
     }
 
     /// See [`SenderStock::draw`].
@@ -98,8 +96,7 @@ impl ReceiverStock {
         self.next_serial += count as u64;
         let rest = self.t.len() - count;
         let t = Zeroizing::new(self.t.drain(rest..).collect());
-        let r = Zeroizing::new(self.r.drain(rest..).collect());
-        Ok(ReceiverDraw { t, r, first_serial })
+        Ok(ReceiverDraw { t, first_serial })
     }
 }
 
@@ -110,8 +107,8 @@ fn check(what: &'static str, needed: usize, available: usize) -> Result<(), Erro
     Ok(())
 }
 
-/// Makes room for `more` elements; the old memory is wiped, which growing a `Vec` in place would not do.
-fn grow<T: Copy + zeroize::Zeroize>(secrets: &mut Zeroizing<Vec<T>>, more: usize) {
+/// Makes room for `more` blocks; the old memory is wiped, which growing a `Vec` in place would not do.
+pub(super) fn grow(secrets: &mut Secrets, more: usize) {
     if secrets.capacity() - secrets.len() < more {
         let mut grown = Zeroizing::new(Vec::with_capacity(secrets.len() + more));
         grown.extend_from_slice(secrets);

@@ -39,7 +39,7 @@ impl Ots {
             self.receiver.hash.blocks(receiving.t.iter().copied().zip(serials(receiving.first_serial)));
         let bit = |pad: &u128| pad & 1 == 1;
         let a: Vec<bool> = zero.iter().zip(one.iter()).map(|(zero, one)| bit(zero) ^ bit(one)).collect();
-        let b = receiving.r.to_vec();
+        let b: Vec<bool> = receiving.choices().collect();
         let cross = zero.iter().zip(known.iter()).map(|(zero, known)| bit(zero) ^ bit(known));
         let c = a.iter().zip(&b).zip(cross).map(|((a, b), cross)| a & b ^ cross).collect();
         Ok(BitTriples { a, b, c })

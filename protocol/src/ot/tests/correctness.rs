@@ -18,7 +18,7 @@ fn every_random_ot_is_correlated_by_delta_in_both_directions() {
             let count = ots.left_as_sender();
             assert_eq!(count, ots.left_as_receiver());
             let (sender, receiver) = (ots.sender.draw(count)?, ots.receiver.draw(count)?);
-            Ok((*ots.sender.delta, sender.q, receiver.r, receiver.t))
+            Ok((*ots.sender.delta, sender.q, receiver.choices().collect::<Vec<_>>(), receiver.t))
         };
         let twice = |channel: &mut Channel, mut ots: Ots| {
             ots.prepare(channel, 300, 300)?;
@@ -29,6 +29,7 @@ fn every_random_ot_is_correlated_by_delta_in_both_directions() {
             assert_eq!(sender.1.len(), 70_016 + 384, "{kind:?}");
             for ((q, r), t) in sender.1.iter().zip(receiver.2.iter()).zip(receiver.3.iter()) {
                 assert_eq!(q ^ t, if *r { sender.0 } else { 0 }, "{kind:?}");
+                assert_eq!(q & 1, 0, "{kind:?}");
             }
             let ones = receiver.2.iter().filter(|r| **r).count();
             assert!((34_000..36_400).contains(&ones), "{ones} ones in 70400 choices of {kind:?}");
