@@ -18,6 +18,7 @@ mod groups;
 mod handshake;
 mod ledger;
 mod ot;
+mod shared;
 mod windows;
 mod wire;
 
@@ -30,6 +31,7 @@ pub use ot::{
     BASE_HELLO, BASE_POINT, EXTENSION_CHUNK, OtKind, extension_bytes, prepare_payloads, prepared,
     setup_payloads,
 };
+pub use shared::{Gate, place_bits, top1};
 pub use windows::{WINDOW_OTS, ots, windows};
 pub use wire::{FRAME_HEADER, MAX_FRAME, frame_count, packed_bytes, wire_bytes};
 
@@ -42,6 +44,16 @@ use ledger::Ledger;
 pub struct Profile {
     /// How random OTs are made.
     pub ot: OtKind,
+}
+
+/// What the client learns of an inference.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Answer {
+    /// All logits.
+    #[default]
+    Logits,
+    /// The class of the largest logit, the first of several.
+    Top1,
 }
 
 /// One node's traffic.
@@ -109,7 +121,7 @@ impl Costs {
 /// A session of one inference of `batch` images, without its closing message.
 pub fn inference(graph: &CheckedGraph, profile: &Profile, batch: usize) -> Costs {
     let mut forecast = Forecast::new(graph, profile);
-    forecast.infer(batch);
+    forecast.infer(batch, Answer::Logits);
     forecast.costs()
 }
 
@@ -148,13 +160,13 @@ impl<'g> Forecast<'g> {
     }
 
     /// Adds an inference of `batch` images, which draws on the oldest preparation for that many, or prepares itself.
-    pub fn infer(&mut self, batch: usize) {
+    pub fn infer(&mut self, batch: usize, answer: Answer) {
         self.request();
         match self.prepared.iter().position(|&prepared| prepared == batch) {
             Some(at) => drop(self.prepared.remove(at)),
             None => self.offline(batch),
         }
-        self.online(batch);
+        self.online(batch, answer);
     }
 
     /// Adds the message that ends the session.
@@ -206,7 +218,7 @@ impl<'g> Forecast<'g> {
         }
     }
 
-    fn online(&mut self, batch: usize) {
+    fn online(&mut self, batch: usize, answer: Answer) {
         self.ledger.set_scope(Scope::Node(0));
         let pixels = lanes(self.graph.shape(0).iter().product(), batch);
         unmask(&mut self.ledger, pixels, u64::from(self.graph.extension_bits(0)));
@@ -215,8 +227,23 @@ impl<'g> Forecast<'g> {
             self.ledger.set_scope(Scope::Node(node));
             step.online(&mut self.ledger);
             if node + 1 == self.graph.nodes().len() {
+                self.reveal(&step, answer);
+            }
+        }
+    }
+
+    fn reveal(&mut self, step: &Step, answer: Answer) {
+        match answer {
+            Answer::Logits => {
                 self.ledger.set_scope(Scope::Result);
                 step.open(&mut self.ledger);
+            }
+            Answer::Top1 => {
+                let (gate, opened) = step.top1();
+                self.extend(gate.ots());
+                self.ledger.set_scope(Scope::Result);
+                gate.book(&mut self.ledger);
+                self.ledger.send(Sender::Server, opened);
             }
         }
     }
@@ -246,7 +273,9 @@ mod tests {
         for ot in OtKind::ALL {
             let mut forecast = Forecast::new(checkpoint.graph(), &Profile { ot });
             let setup = forecast.costs().total().bytes();
-            [usize::MAX, usize::MAX / 2, 1 << 40, 1].into_iter().for_each(|batch| forecast.infer(batch));
+            [usize::MAX, usize::MAX / 2, 1 << 40, 1]
+                .into_iter()
+                .for_each(|batch| forecast.infer(batch, Answer::Logits));
             let total = forecast.costs().total();
             assert!(setup < 1 << 20 && total.bytes() == u64::MAX && total.rounds < 10_000, "{ot:?}");
         }

@@ -153,6 +153,11 @@ impl Comparison {
         self.joints.iter().filter(move |joint| joint.level == level && joint.terms.len() == terms)
     }
 
+    /// Bits of an element that each party opens at a level.
+    pub fn opened_at(&self, level: usize) -> usize {
+        [1, 2].map(|terms| self.joints_at(level, terms).count() * (1 + terms)).iter().sum()
+    }
+
     /// Random OTs that the leaves of one element take: one for each bit that is compared.
     pub fn leaf_ots(&self) -> usize {
         self.digits.iter().map(|digit| usize::from(digit.bits)).sum()
@@ -204,17 +209,20 @@ impl Comparison {
 
     fn merge(&mut self, high: Segment, low: Segment) -> Segment {
         let level = high.ready.max(low.ready);
-        let shifted = high.shifted.map(|pair| (pair, low.shifted.unwrap_or(low.plain)));
-        let merged = if let (Some((high_shifted, low_shifted)), None) = (shifted, low.plain.eq) {
-            // No eq is needed and both products have the carry from below as a factor.
-            debug_assert_eq!(low_shifted.lt, low.plain.lt, "the lowest segment isn't in the top");
-            let products = [high.plain, high_shifted].map(|pair| (pair.eq.unwrap_or(pair.lt), Some(pair.lt)));
-            let outs = self.joint(level, low.plain.lt, &products);
-            let pair = |lt| Pair { lt, eq: None };
-            (pair(outs[0]), Some(pair(outs[1])))
-        } else {
-            let plain = self.merge_pair(level, high.plain, low.plain);
-            (plain, shifted.map(|(high, low)| self.merge_pair(level, high, low)))
+        let merged = match (high.shifted, low.shifted, low.plain.eq) {
+            (Some(high_shifted), None, None) => {
+                // No eq is needed and both products have the carry from below as a factor.
+                let products =
+                    [high.plain, high_shifted].map(|pair| (pair.eq.unwrap_or(pair.lt), Some(pair.lt)));
+                let outs = self.joint(level, low.plain.lt, &products);
+                let pair = |lt| Pair { lt, eq: None };
+                (pair(outs[0]), Some(pair(outs[1])))
+            }
+            (shifted, low_shifted, _) => {
+                let plain = self.merge_pair(level, high.plain, low.plain);
+                let low = low_shifted.unwrap_or(low.plain);
+                (plain, shifted.map(|high| self.merge_pair(level, high, low)))
+            }
         };
         Segment { plain: merged.0, shifted: merged.1, ready: level + 1 }
     }
@@ -262,15 +270,17 @@ fn splits(segments: &[Segment]) -> Splits {
         for start in 0..=count - length {
             let end = start + length - 1;
             let lowest = segments[start].plain.eq.is_none();
-            let variants = 1 + usize::from(segments[end].shifted.is_some());
-            let opened = match (lowest, variants) {
-                (true, variants) => 1 + variants,
-                (false, variants) => 3 * variants,
+            let double = segments[end].shifted.is_some();
+            let opened = |split: usize| match (lowest, double, segments[split - 1].shifted.is_some()) {
+                (true, false, _) => 2,
+                (true, true, false) => 3,
+                (true, true, true) => 4,
+                (false, double, _) => 3 * (1 + usize::from(double)),
             };
             let candidate = |split: usize| {
                 let (low, high) = (best[start][split - 1], best[split][end]);
                 let depth = 1 + low.depth.max(high.depth);
-                Split { depth, opened: low.opened + high.opened + opened, split }
+                Split { depth, opened: low.opened + high.opened + opened(split), split }
             };
             best[start][end] = (start + 1..=end).map(candidate).min().unwrap_or_default();
         }
@@ -291,14 +301,17 @@ mod tests {
             for (variant, value) in [server, shifted].into_iter().enumerate() {
                 let complement = mask - pick(value);
                 let bits = [u64::from(complement < pick(client)), u64::from(complement == pick(client))];
-                for (wire, bit) in (2 * variant..).zip(bits).take_while(|(wire, _)| *wire < digit.leaf.message_bits()) {
+                for (wire, bit) in
+                    (2 * variant..).zip(bits).take_while(|(wire, _)| *wire < digit.leaf.message_bits())
+                {
                     wires[digit.wire + wire] = bit;
                 }
             }
         }
         for joint in &tree.joints {
             for term in &joint.terms {
-                wires[term.out] = term.add.map_or(0, |add| wires[add]) ^ (wires[joint.factor] & wires[term.other]);
+                wires[term.out] =
+                    term.add.map_or(0, |add| wires[add]) ^ (wires[joint.factor] & wires[term.other]);
             }
         }
         [tree.carry, tree.sign, tree.saturation].map(|wire| wires[wire])
@@ -306,7 +319,9 @@ mod tests {
 
     #[test]
     fn the_three_carries_are_those_of_integer_addition_for_every_small_ring_shift_and_share() {
-        for (ring, shift, act) in [(4, 1, 2), (5, 2, 2), (8, 3, 2), (9, 1, 2), (9, 5, 3), (8, 2, 4), (11, 2, 1)] {
+        for (ring, shift, act) in
+            [(4, 1, 2), (5, 2, 2), (8, 3, 2), (9, 1, 2), (9, 5, 3), (8, 2, 4), (11, 2, 1)]
+        {
             let tree = Comparison::new(ring, shift, act);
             let low = (1_u64 << (ring - 1)) - 1;
             for server in 0..1_u64 << ring {
@@ -323,6 +338,40 @@ mod tests {
                         want[2] = want[1];
                     }
                     assert_eq!(run(&tree, server, shifted, client), want, "{ring} {shift} {act}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_three_carries_are_those_of_integer_addition_in_wide_rings() {
+        let mut state = 1_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state ^ state >> 29
+        };
+        for ring in 12..=62_u8 {
+            for shift in (1..ring - 8).step_by(3) {
+                let (tree, bits) = (Comparison::new(ring, shift, 6), ring - 1);
+                for near in 0..40 {
+                    // Sums near the limits: of both signs, in range and just out of it.
+                    let y = [0, 1 << (shift + 6), random() >> (64 - bits)][near % 3]
+                        .wrapping_add(random() % 5)
+                        .wrapping_sub(2);
+                    let client = random();
+                    let server = y.wrapping_sub(client);
+                    let shifted = server.wrapping_sub(1 << (shift + 6));
+                    let carry = |share: u64, bits: u8| {
+                        let mask = (1 << bits) - 1;
+                        ((share & mask) + (client & mask)) >> bits
+                    };
+                    let saturation =
+                        if ring == shift + 7 { carry(server, bits) } else { carry(shifted, bits) };
+                    assert_eq!(
+                        run(&tree, server, shifted, client),
+                        [carry(server, shift), carry(server, bits), saturation],
+                        "{ring} {shift}"
+                    );
                 }
             }
         }

@@ -1,12 +1,13 @@
 //! What each gate of the private protocol sends, as a function of public shapes. The gates themselves, with proofs, are
 //! in `eqo-protocol`; a test there requires every byte, frame and round to equal these. Products of caller's counts saturate.
 //!
-//! A convolution's node has an offline part of three messages flights ([`offer`], [`choose`], [`correct`]), which several
+//! A convolution's node has an offline part of three flights ([`offer`], [`choose`], [`correct`]), which several
 //! nodes share, and an online part ([`online`]).
 
 use super::comparison::Comparison;
 use super::groups::{Group, groups};
 use super::ledger::{Ledger, Ots, Sender};
+use super::shared::{Gate, place_bits, top1};
 use super::wire::packed_bytes;
 use crate::graph::{CheckedGraph, Conv, NodeId, Op, Output};
 use crate::layout::ConvLayout;
@@ -96,7 +97,8 @@ impl<'g> Step<'g> {
         if let Some(activation) = &self.activation {
             let masks = activation.elements.saturating_mul(MASK_BITS * (activation.narrow - 1));
             ledger.send(Sender::Server, packed_bytes(masks));
-            let wraps = activation.extended().saturating_mul(activation.wide.saturating_sub(activation.narrow));
+            let wraps =
+                activation.extended().saturating_mul(activation.wide.saturating_sub(activation.narrow));
             ledger.send(Sender::Server, packed_bytes(wraps));
         }
     }
@@ -109,11 +111,17 @@ impl<'g> Step<'g> {
         ledger.send(Sender::Server, packed_bytes(elements.saturating_mul(activation.narrow)));
         let levels = activation.trees.iter().map(|(tree, _)| tree.levels()).max().unwrap_or(0);
         for level in 0..levels {
-            ledger.exchange(packed_bytes(activation.sum(|tree| opened_at(tree, level))));
+            ledger.exchange(packed_bytes(activation.sum(|tree| tree.opened_at(level) as u64)));
         }
         ledger.exchange(packed_bytes(elements.saturating_mul(OPENED_BITS)));
         ledger.exchange(packed_bytes(activation.extended()));
         unmask(ledger, elements, activation.wide);
+    }
+
+    /// The place of the largest logit, and its opening to the client; it takes further random OTs.
+    pub(super) fn top1(&self) -> (Gate, u64) {
+        let rows = self.lanes as usize;
+        (top1(self.conv, rows), packed_bytes(self.lanes.saturating_mul(u64::from(place_bits(self.conv)))))
     }
 
     /// The server's shares of the logits, to the client.
@@ -149,11 +157,6 @@ impl Activation {
 /// The client sends its share minus its mask, which makes the mask its share.
 pub(super) fn unmask(ledger: &mut Ledger, elements: u64, ring: u64) {
     ledger.send(Sender::Client, packed_bytes(elements.saturating_mul(ring)));
-}
-
-/// Bits of an element that each party opens at a level.
-fn opened_at(tree: &Comparison, level: usize) -> u64 {
-    [1, 2].map(|terms| tree.joints_at(level, terms).count() * (1 + terms)).iter().sum::<usize>() as u64
 }
 
 /// `Σ (l_o − k_t − k_i)` over positions, output channels and weight bits: what one input channel's row costs a lane.

@@ -121,12 +121,7 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub(super) fn new() -> Self {
-        Self {
-            scope: Scope::Handshake,
-            rows: BTreeMap::new(),
-            received: [0; 2],
-            client_deepest: 0,
-        }
+        Self { scope: Scope::Handshake, rows: BTreeMap::new(), received: [0; 2], client_deepest: 0 }
     }
 
     pub(super) fn set_scope(&mut self, scope: Scope) {
