@@ -19,7 +19,7 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
 
 /// Settings of a connection whose peer may be silent for `timeout`.
 pub(crate) fn transport(timeout: Duration) -> TransportConfig {
-    TransportConfig { timeout }
+    TransportConfig { timeout, ..TransportConfig::default() }
 }
 
 impl Ot {
