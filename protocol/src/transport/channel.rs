@@ -290,7 +290,9 @@ impl Drop for Channel {
             let _ = self.written.recv_timeout(self.timeout);
             self.writer.abort();
             // Without a writer a link's thread has nothing to wait for; it only needs to be scheduled.
-            line.map(|line| line.end(LINE_END));
+            if let Some(line) = line {
+                line.end(LINE_END);
+            }
         } else {
             let (writer, wait) = (self.writer.clone(), self.timeout);
             self.runtime.spawn(async move {

@@ -15,8 +15,7 @@ const MAX_HELD: u64 = 256 << 20;
 /// `n / bytes_per_second` from the moment it was sent or the frame before it left the wire, whichever is later, and
 /// arrives `rtt / 2` after that. Bytes, frames and rounds are those without a link.
 ///
-/// The rates are those that papers on two-party inference use (CrypTFlow2, eprint 2020/1002, §6: LAN 377 MB/s and
-/// 0.3 ms, WAN 40 MB/s and 80 ms).
+/// [`LAN`](Self::LAN) and [`WAN`](Self::WAN) are the networks of CrypTFlow2's experiments (eprint 2020/1002).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Link {
     /// Bandwidth of each direction, bytes a second; 0 counts as 1.
