@@ -52,6 +52,7 @@ done
 measure() {
     local serve=$1 infer=$2 host=$3 address=
     shift 3
+    : > "$work/server" # the last server's address must not be read
     $serve "$eqo" serve "$checkpoint" --listen "$host:0" --sessions 1 "$@" 2> "$work/server" &
     server=$!
     for _ in $(seq 100); do
