@@ -42,6 +42,9 @@ pub(crate) struct PrivateFigures {
     pub(crate) profile: &'static str,
     /// Images answered at once.
     pub(crate) batch: usize,
+    /// The network that both parties imitated; absent on the machine's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) network: Option<String>,
     /// Bytes before the image is known.
     pub(crate) bytes_offline: u64,
     /// Bytes after.
@@ -155,6 +158,7 @@ impl PrivateFigures {
             ("an image", format!("{:.3} MB, {:.2} s", self.bytes_total as f64 / each / 1e6, seconds / each)),
             ("rounds", format!("{} offline, {} online", self.rounds_offline, self.rounds_online)),
             ("protocol", format!("profile {}, batch {}", self.profile, self.batch)),
+            ("network", self.network.clone().unwrap_or_else(|| "this machine's own".to_owned())),
         ]
     }
 }

@@ -29,7 +29,7 @@ struct Session {
 /// Runs one session with an inference for each batch of images.
 fn run(checkpoint: &Checkpoint, kind: OtKind, batches: &[Vec<Vec<u8>>]) -> Session {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let config = TransportConfig { timeout: Duration::from_secs(20) };
+    let config = TransportConfig { timeout: Duration::from_secs(20), ..TransportConfig::default() };
     let (server, client) = memory_pair(1 << 20, runtime.handle(), config);
     thread::scope(|scope| {
         let server = scope.spawn(|| serve_connection(server, checkpoint, &ServerConfig::default()));

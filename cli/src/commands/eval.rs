@@ -32,6 +32,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
             checkpoint: &args.checkpoint,
             parameters: args.parameters,
             timeout: args.timeout,
+            network: args.network,
         };
         private::evaluate(&engine, &dataset, &setting)?
     } else {
