@@ -21,7 +21,7 @@ mod transpose;
 mod triples;
 
 pub use cot::{Correlation, CotShape};
-pub use eqo_checkpoints::cost::{Extension, Iteration, OtKind, Plan, prepared, setup_payloads};
+pub use eqo_checkpoints::cost::{Extension, Iteration, LpnSet, OtKind, Plan, prepared, setup_payloads};
 pub use one_of_n::OneOfN;
 pub use setup::Ots;
 pub use triples::BitTriples;

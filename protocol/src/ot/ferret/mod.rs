@@ -41,16 +41,12 @@ impl Core {
         Self { seeds: Secrets::default(), hash, matrix, threads: 1 }
     }
 
-    /// Appends zeros for the leaves of all trees, and returns where they start.
-    fn make_room(&self, set: LpnSet, out: &mut Secrets) -> Result<usize, Error> {
+    fn check_seeds(&self, set: LpnSet) -> Result<(), Error> {
         let (needed, available) = (set.seeds() as usize, self.seeds.len());
         if needed > available {
             return Err(Error::Exhausted { what: "seeds of a Ferret iteration", needed, available });
         }
-        let start = out.len();
-        grow(out, set.outputs() as usize);
-        out.resize(start + set.outputs() as usize, 0);
-        Ok(start)
+        Ok(())
     }
 
     fn jobs<'x>(&'x self, set: LpnSet, leaves: &'x mut [Block]) -> Jobs<'x> {
@@ -78,6 +74,14 @@ impl Core {
     }
 }
 
+/// Appends zeros for the leaves of all trees, and returns where they start.
+fn make_room(set: LpnSet, out: &mut Secrets) -> usize {
+    let start = out.len();
+    grow(out, set.outputs() as usize);
+    out.resize(start + set.outputs() as usize, 0);
+    start
+}
+
 /// The OT sender, who grows the trees.
 pub(super) struct FerretSender {
     first: SoftSpokenSender,
@@ -96,7 +100,8 @@ impl FerretSender {
         iteration: Iteration,
         out: &mut Secrets,
     ) -> Result<(), Error> {
-        let start = self.core.make_room(iteration.set, out)?;
+        self.core.check_seeds(iteration.set)?;
+        let start = make_room(iteration.set, out);
         let mut message = vec![0; iteration.set.message_bytes() as usize];
         let (hash, delta) = (&self.core.hash, Zeroizing::new(self.first.delta()));
         self.core
@@ -146,8 +151,9 @@ impl FerretReceiver {
         iteration: Iteration,
         out: &mut Secrets,
     ) -> Result<(), Error> {
+        self.core.check_seeds(iteration.set)?;
         let mut message = channel.recv(iteration.set.message_bytes() as usize)?;
-        let start = self.core.make_room(iteration.set, out)?;
+        let start = make_room(iteration.set, out);
         let hash = &self.core.hash;
         self.core
             .jobs(iteration.set, &mut out[start..])

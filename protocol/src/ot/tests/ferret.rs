@@ -126,6 +126,92 @@ fn a_message_of_another_length_is_an_error() {
     }
 }
 
+/// Both parties make the first seeds, then run `iterations` with the server as sender: delta, q, t.
+fn iterated(iterations: &[Iteration]) -> (Block, Secrets, Secrets) {
+    let none = Extension::new(OtKind::Ferret).plan(0);
+    let (server, client, _) = two_party(
+        |channel, rng| {
+            let mut ots = Ots::setup(channel, Role::Server, OtKind::Ferret, rng)?;
+            let plan = ots.sender.plan(1);
+            ots.run_soft_spoken(channel, &plan, &none)?;
+            iterations.iter().try_for_each(|&step| ots.sender.extend(channel, Step::Ferret(step)))?;
+            Ok((*ots.sender.delta, ots.sender.draw(ots.left_as_sender())?.q))
+        },
+        |channel, rng| {
+            let mut ots = Ots::setup(channel, Role::Client, OtKind::Ferret, rng)?;
+            let plan = ots.receiver.plan(1);
+            ots.run_soft_spoken(channel, &none, &plan)?;
+            iterations.iter().try_for_each(|&step| ots.receiver.extend(channel, Step::Ferret(step)))?;
+            Ok(ots.receiver.draw(ots.left_as_receiver())?.t)
+        },
+    );
+    (server.0, server.1, client)
+}
+
+#[test]
+fn iterations_of_every_small_size_are_right_and_keep_back_what_was_planned() {
+    let mut seeds = 74_112;
+    let (mut iterations, mut made) = (Vec::new(), 0);
+    for (trees, log_secret, depth) in
+        [(1, 1, 2), (3, 3, 2), (5, 7, 3), (1, 4, 9), (70, 5, 4), (33, 10, 5), (2, 0, 6)]
+    {
+        let set = LpnSet { trees, log_secret, depth };
+        for kept in [0, 1, set.outputs() / 2, set.outputs()] {
+            let seeds_after = seeds - set.seeds() + kept;
+            iterations.push(Iteration { set, seeds_after });
+            made += set.outputs() - kept;
+            seeds = seeds_after;
+        }
+    }
+    let (delta, q, t) = iterated(&iterations);
+    assert_eq!((q.len() as u64, t.len() as u64), (made, made));
+    assert!(q.iter().zip(t.iter()).all(|(q, t)| q & 1 == 0 && q ^ t == (t & 1) * delta));
+}
+
+#[test]
+fn steps_out_of_order_are_errors() {
+    let step = Step::Ferret(Iteration { set: LpnSet::SMALLEST, seeds_after: 74_112 });
+    two_party(
+        |channel, rng| {
+            let mut ots = Ots::setup(channel, Role::Server, OtKind::Ferret, rng)?;
+            let unseeded = [ots.sender.extend(channel, step), ots.receiver.extend(channel, step)];
+            assert!(unseeded.into_iter().all(|result| matches!(result, Err(Error::Exhausted { .. }))));
+            let mut ots = Ots::setup(channel, Role::Server, OtKind::SoftSpoken8, rng)?;
+            let unknown = [ots.sender.extend(channel, step), ots.receiver.extend(channel, step)];
+            assert!(unknown.into_iter().all(|result| matches!(result, Err(Error::Config { .. }))));
+            Ok(())
+        },
+        |channel, rng| {
+            Ots::setup(channel, Role::Client, OtKind::Ferret, rng)?;
+            Ots::setup(channel, Role::Client, OtKind::SoftSpoken8, rng).map(drop)
+        },
+    );
+}
+
+/// Peak memory of both parties together with 7 million OTs drawn at once in each direction.
+/// `cargo test --release -p eqo-protocol --lib peak_memory -- --ignored --nocapture`; Linux only.
+#[test]
+#[ignore = "prints peak memory"]
+#[allow(clippy::print_stdout)]
+fn peak_memory_of_both_parties() {
+    let party = |role| {
+        move |channel: &mut Channel, rng: &mut PartyRng| {
+            let mut ots = Ots::setup(channel, role, OtKind::Ferret, rng)?;
+            for _ in 0..2 {
+                let short = [ots.left_as_sender(), ots.left_as_receiver()].map(|left| 7_000_000 - left);
+                ots.prepare(channel, short[0], short[1])?;
+                let drawn = (ots.sender.draw(7_000_000)?, ots.receiver.draw(7_000_000)?);
+                channel.exchange(vec![0; 1])?;
+                drop(drawn);
+            }
+            Ok(())
+        }
+    };
+    two_party(party(Role::Server), party(Role::Client));
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().filter(|line| line.starts_with("VmHWM")).for_each(|line| println!("{line}"));
+}
+
 /// Nanoseconds of CPU that this thread has used.
 fn thread_nanoseconds() -> f64 {
     let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
