@@ -15,7 +15,7 @@ pub struct Extension {
 
 /// One iteration of Ferret: it takes its seeds from those kept back and makes [`LpnSet::outputs`], of which it sets aside so many
 /// that `seeds_after` are kept back again.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Iteration {
     /// The LPN instance.
     pub set: LpnSet,
@@ -37,11 +37,7 @@ pub struct Plan {
     pub seeds: u64,
 }
 
-impl Default for LpnSet {
-    fn default() -> Self {
-        Self::SMALLEST
-    }
-}
+const NO_ITERATION: (Iteration, u64) = (Iteration { set: LpnSet::SMALLEST, seeds_after: 0 }, 0);
 
 impl Extension {
     /// Nothing made yet.
@@ -58,7 +54,7 @@ impl Extension {
         let mut plan = Plan {
             kind: self.kind,
             soft_spoken: 0,
-            iterations: Default::default(),
+            iterations: [NO_ITERATION; 3],
             made: 0,
             seeds: self.seeds,
         };
@@ -79,7 +75,7 @@ impl Plan {
             self.seeds += self.soft_spoken;
         }
         let target = LpnSet::for_shortage(count);
-        let start = LpnSet::affordable(self.seeds).unwrap_or_default();
+        let start = LpnSet::affordable(self.seeds).unwrap_or(LpnSet::SMALLEST);
         if start.seeds() < target.seeds() {
             self.run(0, start, 1, target.seeds());
         }

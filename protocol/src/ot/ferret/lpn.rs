@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn any_cut_into_parts_gives_the_same_rows() {
         let matrix = matrix();
-        let table: Vec<Block> = (0..256).map(|i| 3 << i / 2).collect();
+        let table: Vec<Block> = (0..256).map(|i| 3 << (i / 2)).collect();
         let mut whole = vec![1; 300];
         matrix.add(&table, 0, &mut whole);
         for cut in [1, 31, 32, 33, 299] {
