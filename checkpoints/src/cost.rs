@@ -28,8 +28,8 @@ pub use groups::{Group, groups};
 pub use handshake::{CONFIRMATION_BYTES, HELLO_BYTES, REQUEST_BYTES, WELCOME_BYTES};
 pub use ledger::{Flow, Ots, Scope, Sender};
 pub use ot::{
-    BASE_HELLO, BASE_POINT, EXTENSION_CHUNK, OtKind, extension_bytes, prepare_payloads, prepared,
-    setup_payloads,
+    BASE_HELLO, BASE_POINT, EXTENSION_CHUNK, Extension, Iteration, LpnSet, OtKind, Plan, extension_bytes,
+    prepared, setup_payloads,
 };
 pub use shared::{Gate, place_bits, top1};
 pub use windows::{WINDOW_OTS, ots, windows};
@@ -128,9 +128,10 @@ pub fn inference(graph: &CheckedGraph, profile: &Profile, batch: usize) -> Costs
 /// Foretells a session message by message; what inferences leave over in the stock of random OTs carries over.
 pub struct Forecast<'g> {
     graph: &'g CheckedGraph,
-    kind: OtKind,
     ledger: Ledger,
     stock: Ots,
+    server_sends: Extension,
+    client_sends: Extension,
     spent: Vec<Ots>,
     /// Batch sizes of the inferences that are prepared.
     prepared: Vec<usize>,
@@ -149,7 +150,9 @@ impl<'g> Forecast<'g> {
             ledger.exchange(payload);
         }
         let spent = vec![Ots::default(); graph.nodes().len()];
-        Self { graph, kind: profile.ot, ledger, stock: Ots::default(), spent, prepared: Vec::new() }
+        let extension = Extension::new(profile.ot);
+        let (server_sends, client_sends) = (extension, extension);
+        Self { graph, ledger, stock: Ots::default(), server_sends, client_sends, spent, prepared: Vec::new() }
     }
 
     /// Adds the preparation of an inference of `batch` images.
@@ -251,11 +254,11 @@ impl<'g> Forecast<'g> {
     /// Fills the stock of random OTs up to `needed` and takes them out.
     fn extend(&mut self, needed: Ots) {
         self.ledger.set_scope(Scope::OtExtension);
-        let server = needed.server_sends.saturating_sub(self.stock.server_sends);
-        let client = needed.client_sends.saturating_sub(self.stock.client_sends);
-        // The receiver of random OTs is the one who sends bytes to make them.
-        self.ledger.cross(prepare_payloads(self.kind, client), prepare_payloads(self.kind, server));
-        self.stock += Ots { server_sends: prepared(server), client_sends: prepared(client) };
+        let server = self.server_sends.plan(needed.server_sends.saturating_sub(self.stock.server_sends));
+        let client = self.client_sends.plan(needed.client_sends.saturating_sub(self.stock.client_sends));
+        self.ledger.cross(client.from_receiver(), server.from_receiver());
+        self.ledger.cross(server.from_sender(), client.from_sender());
+        self.stock += Ots { server_sends: server.made, client_sends: client.made };
         // Saturated counts leave nothing over.
         self.stock.server_sends = self.stock.server_sends.saturating_sub(needed.server_sends);
         self.stock.client_sends = self.stock.client_sends.saturating_sub(needed.client_sends);

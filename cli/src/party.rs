@@ -35,6 +35,7 @@ impl Ot {
             Self::Softspoken2 => OtKind::SoftSpoken2,
             Self::Softspoken4 => OtKind::SoftSpoken4,
             Self::Softspoken8 => OtKind::SoftSpoken8,
+            Self::Ferret => OtKind::Ferret,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Throughput of random OTs for each k, and of vector COTs as a matmul uses them. Both parties run in one process, each on
+//! Throughput of random OTs for each k and each LPN instance, and of vector COTs as a matmul uses them. Both parties run in one process, each on
 //! its thread, so a figure is what a machine with two free cores reaches end to end.
 
 use std::hint::black_box;
@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use eqo_protocol::ot::{Correlation, CotShape, OtKind, Ots};
+use eqo_protocol::ot::{Correlation, CotShape, LpnSet, OtKind, Ots};
 use eqo_protocol::transport::{Channel, TransportConfig, memory_pair};
 use eqo_protocol::{Error, PartyRng, Role};
 use tokio::runtime::Runtime;
@@ -50,12 +50,31 @@ fn use_share(share: &[u64]) {
 fn random_cot(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("random OT");
     group.throughput(Throughput::Elements(RANDOM_OTS as u64)).sample_size(10);
-    for kind in OtKind::ALL {
+    for kind in OtKind::ALL.into_iter().filter(|kind| *kind != OtKind::Ferret) {
         let once = || {
             let server = |channel: &mut Channel, ots: &mut Ots| ots.prepare(channel, RANDOM_OTS, 0);
             run(0, kind, server, |channel, ots| ots.prepare(channel, 0, RANDOM_OTS))
         };
         group.bench_function(BenchmarkId::new("k", kind.k()), |bencher| {
+            bencher.iter_custom(|n| timed(n, once))
+        });
+    }
+    group.finish();
+}
+
+/// Requests that each of Ferret's three sets meets in one iteration; the elements are the OTs that come out.
+fn ferret(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("ferret");
+    group.sample_size(10);
+    for set in LpnSet::ALL {
+        let count = set.gain() as usize;
+        let once = || {
+            let server = |channel: &mut Channel, ots: &mut Ots| ots.prepare(channel, count, 0);
+            // The first request also makes the seeds for the second, which is timed.
+            run(count, OtKind::Ferret, server, |channel, ots| ots.prepare(channel, 0, count))
+        };
+        group.throughput(Throughput::Elements(set.gain()));
+        group.bench_function(BenchmarkId::new("depth", set.depth), |bencher| {
             bencher.iter_custom(|n| timed(n, once))
         });
     }
@@ -82,5 +101,5 @@ fn vector_cot(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, random_cot, vector_cot);
+criterion_group!(benches, random_cot, ferret, vector_cot);
 criterion_main!(benches);

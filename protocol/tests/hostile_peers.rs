@@ -95,8 +95,8 @@ fn a_kind_of_ot_that_the_server_does_not_allow_is_refused_on_both_sides() {
         |channel| serve_connection(channel, &checkpoint, &config),
         |channel| connect(channel, &ClientConfig::default()).map(|_| ()),
     );
-    assert!(matches!(server.err(), Some(Error::PeerIncompatible { what: "SoftSpoken k", .. })));
-    assert!(matches!(client.err(), Some(Error::PeerIncompatible { what: "SoftSpoken k", .. })));
+    assert!(matches!(server.err(), Some(Error::PeerIncompatible { what: "kind of OT", .. })));
+    assert!(matches!(client.err(), Some(Error::PeerIncompatible { what: "kind of OT", .. })));
 }
 
 #[test]

@@ -45,6 +45,8 @@ pub(crate) enum Ot {
     Softspoken4,
     /// SoftSpoken with k = 8.
     Softspoken8,
+    /// Ferret, silent OT from LPN: the least traffic.
+    Ferret,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

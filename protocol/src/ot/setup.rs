@@ -4,18 +4,19 @@ use rand::{Rng, RngExt};
 use zeroize::Zeroizing;
 
 use super::base::{self, BaseSender, POINT, Session};
+use super::ferret::{FerretReceiver, FerretSender};
 use super::hash::OtHash;
 use super::pprf::{correction_bytes, grow, grow_punctured};
 use super::softspoken::{SoftSpokenReceiver, SoftSpokenSender, chunk_of, chunks};
 use super::stock::{ReceiverStock, SenderStock};
-use super::{Block, OtKind};
+use super::{Block, OtKind, Plan, RandomCotReceiver, RandomCotSender, Step};
 use crate::transport::{Channel, QUEUE_FRAMES, Scope};
 use crate::{Error, PartyRng, Role};
 
 /// Bytes of each party's contribution to the session's name.
 const NONCE: usize = 32;
 
-/// Nonce, the base sender's point, role, k.
+/// Nonce, the base sender's point, role, kind.
 const HELLO: usize = NONCE + POINT + 2;
 
 /// By how many chunks a party's sending runs ahead of its receiving in [`Ots::prepare`]. A chunk is one frame, so while
@@ -46,9 +47,9 @@ impl Ots {
         let mut hello = [0; HELLO];
         rng.fill_bytes(&mut hello[..NONCE]);
         hello[NONCE..NONCE + POINT].copy_from_slice(&base_sender.hello());
-        hello[HELLO - 2..].copy_from_slice(&[role as u8, k as u8]);
+        hello[HELLO - 2..].copy_from_slice(&[role as u8, kind.code()]);
         let theirs = channel.exchange(hello.to_vec())?;
-        check_hello(&theirs, role, k)?;
+        check_hello(&theirs, role, kind)?;
         let sessions = Sessions::of(role, &hello, &theirs);
 
         let mut choices = Zeroizing::new(rng.random::<[bool; 128]>());
@@ -68,23 +69,23 @@ impl Ots {
         }
         let corrections = channel.exchange(corrections)?;
         channel.set_scope(outer);
-        let receiver = Box::new(SoftSpokenReceiver::new(kind, &trees));
-        let sender = Box::new(punctured_sender(kind, choices.as_ref(), &known, &corrections));
+        let receiver = SoftSpokenReceiver::new(kind, &trees);
+        let sender = punctured_sender(kind, choices.as_ref(), &known, &corrections);
+        let (sender, receiver) = sources(kind, sender, receiver, &sessions);
         Ok(Self {
-            sender: SenderStock::new(sender, OtHash::new(hash_key(&sessions.as_sender))),
-            receiver: ReceiverStock::new(receiver, OtHash::new(hash_key(&sessions.as_receiver))),
+            sender: SenderStock::new(kind, sender, OtHash::new(hash_key(&sessions.as_sender))),
+            receiver: ReceiverStock::new(kind, receiver, OtHash::new(hash_key(&sessions.as_receiver))),
         })
     }
 
-    /// Adds random OTs to the stock: `as_sender` of them with this party as sender and `as_receiver` as receiver, each
-    /// rounded up by [`prepared`](super::prepared). The peer calls it with the two swapped. Booked under
-    /// [`Scope::OtExtension`].
+    /// Adds random OTs to the stock: at least `as_sender` of them with this party as sender and `as_receiver` as receiver;
+    /// [`Plan`] says how many really. The peer calls it with the two swapped. Booked under [`Scope::OtExtension`].
     ///
     /// # Errors
     /// Those of the channel; [`Error::PeerLength`] if the peer prepares other counts.
     ///
     /// # Communication cost
-    /// One round. From receiver to sender of each direction: a message for each of [`prepare_payloads`](super::prepare_payloads).
+    /// First [`Plan::from_receiver`], then [`Plan::from_sender`] of each direction; a round for each that isn't empty.
     pub fn prepare(
         &mut self,
         channel: &mut Channel,
@@ -93,28 +94,60 @@ impl Ots {
     ) -> Result<(), Error> {
         let outer = channel.meter().scope();
         channel.set_scope(Scope::OtExtension);
-        self.sender.reserve(chunks(as_sender).sum());
-        self.receiver.reserve(chunks(as_receiver).sum());
-        let (mut to_receive, mut to_send) = (chunks(as_sender), chunks(as_receiver));
-        channel.flight(|channel| {
-            for chunk in to_send.by_ref().take(AHEAD) {
-                self.receiver.extend(channel, chunk)?;
-            }
-            loop {
-                let (inbound, outbound) = (to_receive.next(), to_send.next());
-                if let Some(chunk) = outbound {
-                    self.receiver.extend(channel, chunk)?;
-                }
-                if let Some(chunk) = inbound {
-                    self.sender.extend(channel, chunk)?;
-                }
-                if inbound.is_none() && outbound.is_none() {
-                    return Ok(());
-                }
-            }
-        })?;
+        let (sending, receiving) = (self.sender.plan(as_sender), self.receiver.plan(as_receiver));
+        channel.flight(|channel| self.run_soft_spoken(channel, &sending, &receiving))?;
+        channel.flight(|channel| self.run_ferret(channel, &sending, &receiving))?;
         channel.set_scope(outer);
         Ok(())
+    }
+
+    pub(super) fn run_soft_spoken(
+        &mut self,
+        channel: &mut Channel,
+        sending: &Plan,
+        receiving: &Plan,
+    ) -> Result<(), Error> {
+        let steps = |plan: &Plan| chunks(plan.soft_spoken as usize).map(Step::SoftSpoken);
+        let (mut to_receive, mut to_send) = (steps(sending), steps(receiving));
+        for step in to_send.by_ref().take(AHEAD) {
+            self.receiver.extend(channel, step)?;
+        }
+        loop {
+            let (inbound, outbound) = (to_receive.next(), to_send.next());
+            if let Some(step) = outbound {
+                self.receiver.extend(channel, step)?;
+            }
+            if let Some(step) = inbound {
+                self.sender.extend(channel, step)?;
+            }
+            if inbound.is_none() && outbound.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Each iteration sends one frame before it waits for one, so neither party can block the other.
+    fn run_ferret(&mut self, channel: &mut Channel, sending: &Plan, receiving: &Plan) -> Result<(), Error> {
+        let (mut to_send, mut to_receive) = (sending.each_iteration(), receiving.each_iteration());
+        loop {
+            let (outbound, inbound) = (to_send.next(), to_receive.next());
+            if let Some(iteration) = outbound {
+                self.sender.extend(channel, Step::Ferret(iteration))?;
+            }
+            if let Some(iteration) = inbound {
+                self.receiver.extend(channel, Step::Ferret(iteration))?;
+            }
+            if inbound.is_none() && outbound.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Lets the local work of [`prepare`](Self::prepare) use so many threads (1 unless set; 0 counts as 1). It affects
+    /// Ferret only, and no message.
+    pub fn set_threads(&mut self, threads: usize) {
+        self.sender.set_threads(threads);
+        self.receiver.set_threads(threads);
     }
 
     /// Random OTs left with this party as sender.
@@ -149,6 +182,20 @@ impl Sessions {
     }
 }
 
+/// What makes the random OTs of both directions.
+fn sources(
+    kind: OtKind,
+    sender: SoftSpokenSender,
+    receiver: SoftSpokenReceiver,
+    sessions: &Sessions,
+) -> (Box<dyn RandomCotSender>, Box<dyn RandomCotReceiver>) {
+    if kind == OtKind::Ferret {
+        let sender = FerretSender::new(sender, &sessions.as_sender);
+        return (Box::new(sender), Box::new(FerretReceiver::new(receiver, &sessions.as_receiver)));
+    }
+    (Box::new(sender), Box::new(receiver))
+}
+
 fn hash_key(session: &Session) -> [u8; 16] {
     let mut key = [0; 16];
     blake3::Hasher::new_derive_key("eqo OT hash key, version 1")
@@ -158,8 +205,8 @@ fn hash_key(session: &Session) -> [u8; 16] {
     key
 }
 
-fn check_hello(theirs: &[u8], role: Role, k: usize) -> Result<(), Error> {
-    let (their_role, their_k) = (theirs[HELLO - 2], theirs[HELLO - 1]);
+fn check_hello(theirs: &[u8], role: Role, kind: OtKind) -> Result<(), Error> {
+    let (their_role, their_kind) = (theirs[HELLO - 2], theirs[HELLO - 1]);
     if their_role != role.peer() as u8 {
         return Err(Error::PeerData {
             scope: Scope::BaseOt,
@@ -168,11 +215,12 @@ fn check_hello(theirs: &[u8], role: Role, k: usize) -> Result<(), Error> {
             found: format!("role {their_role}"),
         });
     }
-    if usize::from(their_k) != k {
+    if their_kind != kind.code() {
         return Err(Error::PeerIncompatible {
-            what: "SoftSpoken k",
-            ours: k.to_string(),
-            theirs: their_k.to_string(),
+            what: "kind of OT",
+            ours: kind.name().to_owned(),
+            theirs: OtKind::from_code(their_kind)
+                .map_or_else(|| format!("code {their_kind}"), |kind| kind.name().to_owned()),
             next: "start both parties with the same profile",
         });
     }

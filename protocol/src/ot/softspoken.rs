@@ -14,7 +14,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::prg::{Prg, WIDE, block_of, fill_counters};
 use super::stock::grow;
 use super::transpose::transpose;
-use super::{Block, RandomCotReceiver, RandomCotSender, Secrets, prepared};
+use super::{Block, RandomCotReceiver, RandomCotSender, Secrets, Step, prepared, soft_spoken_count};
 use crate::Error;
 use crate::transport::Channel;
 
@@ -160,7 +160,8 @@ impl SoftSpokenReceiver {
 }
 
 impl RandomCotReceiver for SoftSpokenReceiver {
-    fn extend(&mut self, channel: &mut Channel, count: usize, out: &mut Secrets) -> Result<(), Error> {
+    fn extend(&mut self, channel: &mut Channel, step: Step, out: &mut Secrets) -> Result<(), Error> {
+        let count = soft_spoken_count(step)?;
         grow(out, prepared(count as u64) as usize);
         let mut choices = Zeroizing::new([0; WIDE]);
         for chunk in chunks(count) {
@@ -220,7 +221,8 @@ impl RandomCotSender for SoftSpokenSender {
         *self.delta
     }
 
-    fn extend(&mut self, channel: &mut Channel, count: usize, out: &mut Secrets) -> Result<(), Error> {
+    fn extend(&mut self, channel: &mut Channel, step: Step, out: &mut Secrets) -> Result<(), Error> {
+        let count = soft_spoken_count(step)?;
         grow(out, prepared(count as u64) as usize);
         for chunk in chunks(count) {
             let message = channel.recv(message_bytes(self.extension.kind, chunk))?;

@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::hash::OtHash;
-use super::{Block, RandomCotReceiver, RandomCotSender, Secrets};
+use super::{Block, Extension, OtKind, Plan, RandomCotReceiver, RandomCotSender, Secrets, Step};
 use crate::Error;
 use crate::transport::Channel;
 
@@ -30,6 +30,7 @@ impl ReceiverDraw {
 /// The stock with this party as sender.
 pub(super) struct SenderStock {
     source: Box<dyn RandomCotSender>,
+    extension: Extension,
     pub(super) delta: Zeroizing<Block>,
     pub(super) hash: OtHash,
     q: Secrets,
@@ -37,21 +38,28 @@ pub(super) struct SenderStock {
 }
 
 impl SenderStock {
-    pub(super) fn new(source: Box<dyn RandomCotSender>, hash: OtHash) -> Self {
+    pub(super) fn new(kind: OtKind, source: Box<dyn RandomCotSender>, hash: OtHash) -> Self {
         let delta = Zeroizing::new(source.delta());
-        Self { source, delta, hash, q: Zeroizing::default(), next_serial: 0 }
+        Self { source, extension: Extension::new(kind), delta, hash, q: Zeroizing::default(), next_serial: 0 }
     }
 
     pub(super) fn left(&self) -> usize {
         self.q.len()
     }
 
-    pub(super) fn reserve(&mut self, more: usize) {
-        grow(&mut self.q, more);
+    /// How to make `count` OTs more, with room for all that comes out.
+    pub(super) fn plan(&mut self, count: usize) -> Plan {
+        let plan = self.extension.plan(count as u64);
+        grow(&mut self.q, plan.room() as usize);
+        plan
     }
 
-    pub(super) fn extend(&mut self, channel: &mut Channel, count: usize) -> Result<(), Error> {
-        self.source.extend(channel, count, &mut self.q)
+    pub(super) fn set_threads(&mut self, threads: usize) {
+        self.source.set_threads(threads);
+    }
+
+    pub(super) fn extend(&mut self, channel: &mut Channel, step: Step) -> Result<(), Error> {
+        self.source.extend(channel, step, &mut self.q)
     }
 
     /// The peer's stock has the same size and is drawn in the same order, so both take the same OTs.
@@ -67,26 +75,34 @@ impl SenderStock {
 /// The stock with this party as receiver.
 pub(super) struct ReceiverStock {
     source: Box<dyn RandomCotReceiver>,
+    extension: Extension,
     pub(super) hash: OtHash,
     t: Secrets,
     next_serial: u64,
 }
 
 impl ReceiverStock {
-    pub(super) fn new(source: Box<dyn RandomCotReceiver>, hash: OtHash) -> Self {
-        Self { source, hash, t: Zeroizing::default(), next_serial: 0 }
+    pub(super) fn new(kind: OtKind, source: Box<dyn RandomCotReceiver>, hash: OtHash) -> Self {
+        Self { source, extension: Extension::new(kind), hash, t: Zeroizing::default(), next_serial: 0 }
     }
 
     pub(super) fn left(&self) -> usize {
         self.t.len()
     }
 
-    pub(super) fn reserve(&mut self, more: usize) {
-        grow(&mut self.t, more);
+    /// See [`SenderStock::plan`].
+    pub(super) fn plan(&mut self, count: usize) -> Plan {
+        let plan = self.extension.plan(count as u64);
+        grow(&mut self.t, plan.room() as usize);
+        plan
     }
 
-    pub(super) fn extend(&mut self, channel: &mut Channel, count: usize) -> Result<(), Error> {
-        self.source.extend(channel, count, &mut self.t)
+    pub(super) fn set_threads(&mut self, threads: usize) {
+        self.source.set_threads(threads);
+    }
+
+    pub(super) fn extend(&mut self, channel: &mut Channel, step: Step) -> Result<(), Error> {
+        self.source.extend(channel, step, &mut self.t)
     }
 
     /// See [`SenderStock::draw`].

@@ -47,12 +47,12 @@ pub struct Client {
 /// graph, [`Error::PeerGraph`] for a graph that can't be run; those of the channel.
 pub fn connect(mut channel: Channel, config: &ClientConfig) -> Result<Client, Error> {
     let clock = Clock::start();
-    Hello { ot: config.ot.k() as u8 }.send(&mut channel)?;
+    Hello { ot: config.ot.code() }.send(&mut channel)?;
     let welcome = Welcome::recv(&mut channel)?;
     if welcome.verdict != Verdict::Accepted {
         return Err(Error::PeerIncompatible {
-            what: "SoftSpoken k",
-            ours: config.ot.k().to_string(),
+            what: "kind of OT",
+            ours: config.ot.name().to_owned(),
             theirs: "a refusal".to_owned(),
             next: "propose a kind of OT that the server allows",
         });

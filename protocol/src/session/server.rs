@@ -72,15 +72,16 @@ impl<'m> Session<'m> {
         let graph = checkpoint.graph();
         let max_batch = limits::largest_batch(graph, config.max_batch)?;
         let max_prepared = config.max_prepared.min(limits::most_prepared(graph)).max(max_batch);
-        let proposed = u32::from(Hello::recv(&mut channel)?.ot);
-        let accepted = config.ot_kinds.iter().copied().find(|kind| kind.k() == proposed);
+        let proposed = Hello::recv(&mut channel)?.ot;
+        let accepted = config.ot_kinds.iter().copied().find(|kind| kind.code() == proposed);
         let verdict = accepted.map_or(Verdict::OtRefused, |_| Verdict::Accepted);
         let [batch, prepared] = [max_batch, max_prepared].map(|count| count as u32);
         Welcome { verdict, max_batch: batch, max_prepared: prepared }.send(&mut channel)?;
         let kind = accepted.ok_or_else(|| Error::PeerIncompatible {
-            what: "SoftSpoken k",
-            ours: format!("one of {:?}", config.ot_kinds.iter().map(|kind| kind.k()).collect::<Vec<_>>()),
-            theirs: proposed.to_string(),
+            what: "kind of OT",
+            ours: format!("one of {:?}", config.ot_kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>()),
+            theirs: OtKind::from_code(proposed)
+                .map_or_else(|| format!("code {proposed}"), |kind| kind.name().to_owned()),
             next: "start the client with a kind of OT that this server allows",
         })?;
         channel.send_message(graph.graph().to_json().as_bytes())?;

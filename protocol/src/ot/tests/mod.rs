@@ -2,6 +2,7 @@
 
 mod correctness;
 mod faults;
+mod ferret;
 mod traffic;
 
 use super::*;
@@ -9,7 +10,7 @@ use crate::testing::two_party;
 use crate::transport::{Meter, Scope};
 use crate::{PartyRng, Role};
 
-const KINDS: [OtKind; 4] = OtKind::ALL;
+const KINDS: [OtKind; 5] = OtKind::ALL;
 
 /// Set-up and `count` OTs in each direction.
 fn ready(

@@ -20,10 +20,18 @@ fn traffic_equals_the_documented_formulas_to_the_byte() {
             );
             let setup: u64 = setup_payloads(kind).map(wire_bytes).iter().sum();
             let rounds = setup_payloads(kind).iter().filter(|bytes| **bytes > 0).count() as u64;
-            let made = |count| -> u64 {
-                prepare_payloads(kind, count).iter().map(|(bytes, times)| wire_bytes(*bytes) * times).sum()
+            let [server_sends, client_sends] =
+                [as_server, as_client].map(|count| Extension::new(kind).plan(count as u64));
+            let bytes = |payloads: &[(u64, u64)]| -> u64 {
+                payloads.iter().map(|(bytes, times)| wire_bytes(*bytes) * times).sum()
             };
-            for (meter, sent, received) in [(&server, as_client, as_server), (&client, as_server, as_client)]
+            let flow = |sends: &Plan, receives: &Plan| {
+                bytes(&sends.from_sender()) + bytes(&receives.from_receiver())
+            };
+            let to_client = flow(&server_sends, &client_sends);
+            let to_server = flow(&client_sends, &server_sends);
+            let phases = if kind == OtKind::Ferret { 2 } else { 1 };
+            for (meter, sent, received) in [(&server, to_client, to_server), (&client, to_server, to_client)]
             {
                 let base = meter.of(Scope::BaseOt);
                 assert_eq!(
@@ -32,17 +40,14 @@ fn traffic_equals_the_documented_formulas_to_the_byte() {
                     "{kind:?}"
                 );
                 let extension = meter.of(Scope::OtExtension);
-                assert_eq!(
-                    (extension.bytes_sent, extension.bytes_received),
-                    (made(sent as u64), made(received as u64)),
-                    "{kind:?}"
-                );
-                assert_eq!(extension.rounds, u64::from(as_server + as_client > 0));
+                assert_eq!((extension.bytes_sent, extension.bytes_received), (sent, received), "{kind:?}");
+                assert_eq!(extension.rounds, phases * u64::from(as_server + as_client > 0));
             }
         }
     }
-    assert_eq!(prepare_payloads(KINDS[2], 1000), [(31 * 8192, 0), (31 * 1024 / 8, 1)]);
-    assert_eq!(prepare_payloads(KINDS[0], 65_537), [(127 * 8192, 1), (127 * 16, 1)]);
+    let messages = |kind, count| Extension::new(kind).plan(count).from_receiver();
+    assert_eq!(messages(KINDS[2], 1000), [(31 * 8192, 0), (31 * 1024 / 8, 1)]);
+    assert_eq!(messages(KINDS[0], 65_537), [(127 * 8192, 1), (127 * 16, 1)]);
 }
 
 #[test]
