@@ -141,7 +141,7 @@ fn a_link_changes_no_count_and_no_logit() {
     assert_eq!(plain_logits, shaped_logits);
     for (plain, shaped) in plain.iter().zip(&shaped) {
         let counts = |report: &Report| {
-            report.rows.iter().map(|row| (row.name.clone(), row.bytes(), row.rounds)).collect::<Vec<_>>()
+            report.rows.iter().map(|row| (row.name.clone(), row.bytes(), row.rounds())).collect::<Vec<_>>()
         };
         assert_eq!(counts(plain), counts(shaped));
     }
