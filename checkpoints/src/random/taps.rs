@@ -6,6 +6,9 @@ use rand_chacha::ChaCha8Rng;
 use super::quantize::Unit;
 use crate::scales::{best_exponent, code_range};
 
+/// Correlation of a kernel's elements: training makes kernels smooth, so high frequencies get finer scales.
+const LIKENESS: f32 = 0.5;
+
 /// Weights `[positions][out][in]` of one layer.
 pub(super) struct Taps {
     values: Vec<f32>,
@@ -19,7 +22,7 @@ pub(super) struct Taps {
 }
 
 impl Taps {
-    /// Normal of variance `2/(in·kernel²)`, times `factors` by input channel, then `(G⊗G)·w`.
+    /// Normal of variance `2/(in·kernel²)`, elements of a kernel alike, times `factors` by input channel, then `(G⊗G)·w`.
     pub(super) fn draw(rng: &mut ChaCha8Rng, unit: &Unit<'_>, factors: &[f32]) -> Self {
         let (conv, plan) = (&unit.conv, unit.plan);
         let area = conv.kernel * conv.kernel;
@@ -27,7 +30,9 @@ impl Taps {
         let kernels: Vec<Vec<f32>> = (0..conv.out_channels * conv.in_channels)
             .map(|pair| {
                 let factor = deviation * factors[pair % conv.in_channels];
-                (0..area).map(|_| factor * normal(rng)).collect()
+                let common = LIKENESS.sqrt() * normal(rng);
+                let own = (1.0 - LIKENESS).sqrt();
+                (0..area).map(|_| factor * (common + own * normal(rng))).collect()
             })
             .collect();
         let values = match plan.algorithm.transform() {
@@ -48,10 +53,10 @@ impl Taps {
         }
     }
 
-    /// Folds batch normalization: every weight of output channel `o` is divided by `divisors[o]`.
-    pub(super) fn divide_channels(&mut self, divisors: &[f32]) {
-        for (row, divisor) in self.values.chunks_mut(self.in_channels).zip(divisors.iter().cycle()) {
-            row.iter_mut().for_each(|value| *value /= divisor);
+    /// Folds batch normalization: every weight of output channel `o` times `factors[o]`.
+    pub(super) fn scale_channels(&mut self, factors: &[f32]) {
+        for (row, factor) in self.values.chunks_mut(self.in_channels).zip(factors.iter().cycle()) {
+            row.iter_mut().for_each(|value| *value *= factor);
         }
     }
 
@@ -84,7 +89,7 @@ impl Taps {
 }
 
 /// A standard normal number (Box and Muller 1958).
-fn normal(rng: &mut ChaCha8Rng) -> f32 {
+pub(super) fn normal(rng: &mut ChaCha8Rng) -> f32 {
     let uniform: f32 = rng.random();
     let radius = (-2.0 * (1.0 - uniform).ln()).sqrt();
     radius * (std::f32::consts::TAU * rng.random::<f32>()).cos()
