@@ -10,12 +10,12 @@ use eqo_checkpoints::winograd::Algorithm;
 use eqo_checkpoints::{Checkpoint, Error};
 
 fn network(name: &str, bits: [u8; 2], tiles: bool, seed: u64) -> Checkpoint {
-    let arch = Arch::by_name(name, 10).unwrap();
+    let arch = Arch::by_name(name, 10).expect("a known name");
     let mut plan = BitPlan::uniform(&arch, bits[0], bits[1]);
     if !tiles {
         plan.layers.values_mut().for_each(|layer| layer.algorithm = Algorithm::Direct);
     }
-    random::checkpoint(&arch, &plan, seed, &|_, _| {}).unwrap()
+    random::checkpoint(&arch, &plan, seed, &|_, _| {}).expect("a plan that can be followed")
 }
 
 fn convs(checkpoint: &Checkpoint) -> impl Iterator<Item = (usize, &Conv)> {
@@ -52,16 +52,21 @@ fn activations_neither_vanish_nor_saturate_and_logits_depend_on_the_image() {
     }
 }
 
-/// A trained ResNet-20 W4A6 has rings of 15 to 20 bits, and 23 in its 8-bit layers.
+/// `eqo quantize configs/cifar10-resnet20-w4a6.toml` gave rings of at most 15 to 20 bits at 4-bit weights, 17.6 bits on
+/// average over layers, and of at most 23 at 8-bit weights.
 #[test]
-fn rings_are_as_wide_as_those_of_trained_networks() {
+fn rings_are_as_wide_as_those_of_a_trained_resnet20() {
     let checkpoint = network("cifar-resnet20", [4, 6], true, 1);
+    let mut means = Vec::new();
     for (id, conv) in convs(&checkpoint) {
-        let (low, high) = if conv.weight_bits() == 8 { (20, 24) } else { (15, 20) };
+        let eight = conv.weight_bits() == 8;
+        let (low, high) = if eight { (21, 25) } else { (15, 20) };
         assert!((low..=high).contains(&conv.widest_ring()), "node {id}: {} bits", conv.widest_ring());
-        let narrowest = conv.ring_bits.iter().min().unwrap();
-        assert!(narrowest + 5 >= conv.widest_ring(), "node {id}: {narrowest} bits beside the widest");
+        let sum: f64 = conv.ring_bits.iter().copied().map(f64::from).sum();
+        means.extend((!eight).then_some(sum / conv.ring_bits.len() as f64));
     }
+    let mean = means.iter().sum::<f64>() / means.len() as f64;
+    assert!((16.6..18.6).contains(&mean), "{mean} bits");
 }
 
 #[test]
