@@ -1,4 +1,4 @@
-//! `eqo bench model` prices a network nobody trained, by running it.
+//! `eqo bench`: a network nobody trained, priced by running it, and each gate on its own.
 
 #![allow(clippy::unwrap_used, reason = "a broken assumption ends the test")]
 
@@ -62,4 +62,25 @@ fn mistakes_are_refused_before_anything_runs() {
 
 fn entries(folder: &Path) -> usize {
     std::fs::read_dir(folder).unwrap().count()
+}
+
+#[test]
+fn primitives_are_measured_one_by_one_with_the_keys_of_the_contract() {
+    let measured =
+        json_of(["bench", "primitives", "--elements", "1000", "--only", "and", "--only", "matmul", "--json"]);
+    assert_eq!(measured["ot"], "softspoken4");
+    let rows = measured["primitives"].as_array().unwrap();
+    let names: Vec<&str> = rows.iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["and", "matmul"]);
+    let expected =
+        "bits bits_per_element_offline bits_per_element_online elements million_per_core_second name rounds";
+    for row in rows {
+        let mut keys: Vec<&str> = row.as_object().unwrap().keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, expected.split_whitespace().collect::<Vec<_>>());
+        assert!(row["million_per_core_second"].as_f64().unwrap() > 0.0, "{row}");
+    }
+    assert_eq!((&rows[0]["elements"], &rows[1]["elements"]), (&Value::from(1000), &Value::from(1024)));
+    run_eqo(["bench", "primitives", "--only", "xor"]).refused(2, &["--only", "xor", "requantize"]);
+    run_eqo(["bench", "primitives", "--elements", "0"]).refused(2, &["--elements"]);
 }

@@ -10,7 +10,7 @@ mod parties;
 mod recipes;
 mod values;
 
-pub(crate) use bench::{BenchCommand, BenchModelArgs, Tile};
+pub(crate) use bench::{BenchCommand, BenchModelArgs, BenchPrimitivesArgs, Tile};
 pub(crate) use parties::{EvalArgs, InferArgs, InspectArgs, Ot, PrivateArgs, ServeArgs};
 #[cfg(feature = "train")]
 pub(crate) use recipes::{DemoArgs, QuantizeArgs, RecipeArgs, Stage, TrainArgs};

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::PrivateArgs;
 use super::values::{at_least_one, seconds};
+use super::{Ot, PrivateArgs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
     /// Private inference of a network of random weights: its price before it is trained.
     Model(BenchModelArgs),
+    /// Oblivious transfers and gates one by one, both parties on this machine.
+    Primitives(BenchPrimitivesArgs),
 }
 
 #[derive(Debug, Args)]
@@ -45,6 +47,22 @@ pub(crate) struct BenchModelArgs {
     /// Keep the checkpoint in this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) save: Option<PathBuf>,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchPrimitivesArgs {
+    /// Elements of each primitive at once, at most 2^22; products of a matrix are rounded up to whole rows.
+    #[arg(long, default_value_t = 65536, value_parser = clap::value_parser!(u32).range(1..=1 << 22))]
+    pub(crate) elements: u32,
+    /// Only the primitive of this name; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Vec<String>,
+    /// OT extension under the gates.
+    #[arg(long, value_enum, default_value_t = Ot::default())]
+    pub(crate) ot: Ot,
     /// One JSON object on stdout.
     #[arg(long)]
     pub(crate) json: bool,
