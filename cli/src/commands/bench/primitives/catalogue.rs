@@ -52,17 +52,25 @@ pub(super) struct Primitive {
 /// All primitives, `n` elements each, the gates on random OTs of `ot`.
 pub(super) fn catalogue(n: usize, ot: Ot) -> Vec<Primitive> {
     let kind = ot.kind();
-    let base = Primitive {
+    [base_ot()].into_iter().chain(random_ots(n)).chain(gates(n, kind)).chain([matmul(n, kind)]).collect()
+}
+
+/// Whatever number of elements is asked for: a session needs 128 in each direction.
+fn base_ot() -> Primitive {
+    Primitive {
         name: "base-ot".to_owned(),
         bits: 128,
-        // Whatever is asked for: a session needs 128 in each direction.
         elements: 256,
         ot: OtKind::SoftSpoken1,
         ots: [0, 0],
         part: Phase::Setup,
         gate: Box::new(|_| Ok(())),
-    };
-    let extensions = Ot::value_variants().iter().map(|&ot| Primitive {
+    }
+}
+
+/// One for each value of `--ot`.
+fn random_ots(n: usize) -> impl Iterator<Item = Primitive> {
+    Ot::value_variants().iter().map(move |&ot| Primitive {
         name: format!("random-ot-{}", ot_name(ot)),
         bits: 128,
         elements: n,
@@ -70,49 +78,53 @@ pub(super) fn catalogue(n: usize, ot: Ot) -> Vec<Primitive> {
         ots: [n, 0],
         part: Phase::Prepare,
         gate: Box::new(|_| Ok(())),
-    });
-    let gate = |name: &str, bits: u32, ots: [usize; 2], gate: Gate| Primitive {
-        name: name.to_owned(),
-        bits,
-        elements: n,
-        ot: kind,
-        ots: ots.map(|each| each * n),
-        part: Phase::Gate,
-        gate,
-    };
+    })
+}
+
+fn gates(n: usize, ot: OtKind) -> Vec<Primitive> {
     let tree = group().comparison(ACT_BITS);
     let compared = [tree.leaf_ots() + tree.ands(), tree.ands()];
-    let (ring, act) = (u32::from(RING), u32::from(ACT_BITS));
-    let gates = [
-        gate("cot", COT_BITS, [1, 0], Box::new(move |party| cot(party, n))),
-        gate("and", 1, [1, 1], Box::new(move |party| and(party, &bits(n), &bits(n)).map(drop))),
-        gate(
+    let requantized = [compared[0] + 3, compared[1] + 2];
+    let (ring, narrow) = (u32::from(RING), u32::from(ACT_BITS) + 1);
+    let gates: [(&str, u32, [usize; 2], Gate); 7] = [
+        ("cot", COT_BITS, [1, 0], Box::new(move |party| cot(party, n))),
+        ("and", 1, [1, 1], Box::new(move |party| and(party, &bits(n), &bits(n)).map(drop))),
+        (
             "bit-to-ring",
-            act + 1,
+            narrow,
             [1, 0],
-            Box::new(move |party| bit_to_arithmetic(party, &bits(n), act + 1).map(drop)),
+            Box::new(move |party| bit_to_arithmetic(party, &bits(n), narrow).map(drop)),
         ),
-        gate(
+        (
             "multiplex",
-            act + 1,
+            narrow,
             [1, 1],
-            Box::new(move |party| multiplex(party, &bits(n), &shares(n), act + 1).map(drop)),
+            Box::new(move |party| multiplex(party, &bits(n), &shares(n), narrow).map(drop)),
         ),
-        gate(
+        (
             "extend",
             ring,
             [1, 0],
             Box::new(move |party| extend(party, ACT_BITS, RING, reduced(n, ACT_BITS + 1)).map(drop)),
         ),
-        gate("compare", ring, compared, Box::new(move |party| compare_all(party, n))),
-        gate(
+        ("compare", ring, compared, Box::new(move |party| compare_all(party, n))),
+        (
             "requantize",
             ring,
-            [compared[0] + 3, compared[1] + 2],
+            requantized,
             Box::new(move |party| requantize(party, &[group()], ACT_BITS, n, reduced(n, RING)).map(drop)),
         ),
     ];
-    [base].into_iter().chain(extensions).chain(gates).chain([matmul(n, kind)]).collect()
+    let primitive = |(name, bits, ots, gate): (&str, u32, [usize; 2], Gate)| Primitive {
+        name: name.to_owned(),
+        bits,
+        elements: n,
+        ot,
+        ots: ots.map(|each| each * n),
+        part: Phase::Gate,
+        gate,
+    };
+    gates.into_iter().map(primitive).collect()
 }
 
 /// What `--ot` calls it.
