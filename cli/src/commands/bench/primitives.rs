@@ -11,7 +11,7 @@ mod catalogue;
 mod pair;
 
 use catalogue::{Primitive, catalogue};
-use pair::{Cost, Measured, Phase};
+use pair::{Cost, Measured, Part};
 
 /// The least processor time of several runs counts: what else the machine does only adds to it. At least and at most so
 /// many, and no more once they took this many seconds of it.
@@ -37,9 +37,9 @@ struct Row {
     elements: usize,
     /// What depends on the inputs.
     bits_per_element_online: f64,
-    /// The random OTs it uses up, or for an OT itself what making it sends.
+    /// The rest: the random OTs it uses up, what it sends with them; for an OT itself all of it.
     bits_per_element_offline: f64,
-    /// Of the gate without its random OTs; of making them for an OT.
+    /// Of a gate's online part; of all of an OT.
     rounds: u64,
     /// Elements a second of processor time, of both parties and their network threads, random OTs included.
     million_per_core_second: f64,
@@ -86,23 +86,21 @@ fn row(primitive: &Primitive) -> Result<Row, Failure> {
 
 impl Row {
     fn new(primitive: &Primitive, measured: &Measured) -> Self {
-        let own = measured.of(primitive.part);
-        let ots = match primitive.part {
-            Phase::Gate => measured.ots_used(),
-            Phase::Setup | Phase::Prepare => Cost::default(),
+        // What a primitive makes offline for others to use is all it does.
+        let (elements, offline, online) = match primitive.part {
+            Part::Setup => (primitive.elements, measured.setup, Cost::default()),
+            Part::Extension => (measured.made, measured.extension, Cost::default()),
+            Part::Gate => (primitive.elements, measured.gate_offline(), measured.online),
         };
-        let elements = primitive.elements as f64;
-        let each = |bytes: f64| 8.0 * bytes / elements;
-        let (online, offline) =
-            if primitive.part == Phase::Gate { (own.bytes, ots.bytes) } else { (0.0, own.bytes) };
+        let each = |bytes: f64| 8.0 * bytes / elements as f64;
         Self {
             name: primitive.name.clone(),
             bits: primitive.bits,
-            elements: primitive.elements,
-            bits_per_element_online: each(online),
-            bits_per_element_offline: each(offline),
-            rounds: own.rounds,
-            million_per_core_second: elements / (own.seconds + ots.seconds) / 1e6,
+            elements,
+            bits_per_element_online: each(online.bytes),
+            bits_per_element_offline: each(offline.bytes),
+            rounds: if primitive.part == Part::Gate { online.rounds } else { offline.rounds },
+            million_per_core_second: elements as f64 / (online.seconds + offline.seconds) / 1e6,
         }
     }
 

@@ -15,7 +15,7 @@ use eqo_protocol::gates::multiplex::multiplex;
 use eqo_protocol::gates::requantize::requantize;
 use eqo_protocol::ot::OtKind;
 
-use super::pair::Phase;
+use super::pair::Part;
 use crate::args::Ot;
 
 /// Accumulator ring, output shift and activation bits.
@@ -30,8 +30,11 @@ const COT_BITS: u32 = 16;
 const SIDE: usize = 32;
 const WEIGHT_BITS: u8 = 4;
 
-/// One party's part of a gate; both parties get the same one.
-pub(super) type Gate = Box<dyn Fn(&mut Party<'_>) -> Result<(), Error> + Sync>;
+/// What a party does before a gate's inputs are known; returns what it does afterwards. Both parties get the same one.
+pub(super) type Gate = Box<dyn Fn(&mut Party<'_>) -> Result<Online, Error> + Sync>;
+
+/// What a party does once a gate's inputs are known.
+pub(super) type Online = Box<dyn FnOnce(&mut Party<'_>) -> Result<(), Error>>;
 
 /// Something to measure.
 pub(super) struct Primitive {
@@ -44,8 +47,8 @@ pub(super) struct Primitive {
     pub(super) ot: OtKind,
     /// Random OTs to prepare with the server and with the client as their sender; at least what the gate needs.
     pub(super) ots: [usize; 2],
-    /// The phase that it is.
-    pub(super) part: Phase,
+    /// The part of a run that it is.
+    pub(super) part: Part,
     pub(super) gate: Gate,
 }
 
@@ -63,8 +66,8 @@ fn base_ot() -> Primitive {
         elements: 256,
         ot: OtKind::SoftSpoken1,
         ots: [0, 0],
-        part: Phase::Setup,
-        gate: Box::new(|_| Ok(())),
+        part: Part::Setup,
+        gate: online(|_| Ok(())),
     }
 }
 
@@ -76,8 +79,8 @@ fn random_ots(n: usize) -> impl Iterator<Item = Primitive> {
         elements: n,
         ot: ot.kind(),
         ots: [n, 0],
-        part: Phase::Prepare,
-        gate: Box::new(|_| Ok(())),
+        part: Part::Extension,
+        gate: online(|_| Ok(())),
     })
 }
 
@@ -87,32 +90,32 @@ fn gates(n: usize, ot: OtKind) -> Vec<Primitive> {
     let requantized = [compared[0] + 3, compared[1] + 2];
     let (ring, narrow) = (u32::from(RING), u32::from(ACT_BITS) + 1);
     let gates: [(&str, u32, [usize; 2], Gate); 7] = [
-        ("cot", COT_BITS, [1, 0], Box::new(move |party| cot(party, n))),
-        ("and", 1, [1, 1], Box::new(move |party| and(party, &bits(n), &bits(n)).map(drop))),
+        ("cot", COT_BITS, [1, 0], online(move |party| cot(party, n))),
+        ("and", 1, [1, 1], online(move |party| and(party, &bits(n), &bits(n)).map(drop))),
         (
             "bit-to-ring",
             narrow,
             [1, 0],
-            Box::new(move |party| bit_to_arithmetic(party, &bits(n), narrow).map(drop)),
+            online(move |party| bit_to_arithmetic(party, &bits(n), narrow).map(drop)),
         ),
         (
             "multiplex",
             narrow,
             [1, 1],
-            Box::new(move |party| multiplex(party, &bits(n), &shares(n), narrow).map(drop)),
+            online(move |party| multiplex(party, &bits(n), &shares(n), narrow).map(drop)),
         ),
         (
             "extend",
             ring,
             [1, 0],
-            Box::new(move |party| extend(party, ACT_BITS, RING, reduced(n, ACT_BITS + 1)).map(drop)),
+            online(move |party| extend(party, ACT_BITS, RING, reduced(n, ACT_BITS + 1)).map(drop)),
         ),
-        ("compare", ring, compared, Box::new(move |party| compare_all(party, n))),
+        ("compare", ring, compared, online(move |party| compare_all(party, n))),
         (
             "requantize",
             ring,
             requantized,
-            Box::new(move |party| requantize(party, &[group()], ACT_BITS, n, reduced(n, RING)).map(drop)),
+            online(move |party| requantize(party, &[group()], ACT_BITS, n, reduced(n, RING)).map(drop)),
         ),
     ];
     let primitive = |(name, bits, ots, gate): (&str, u32, [usize; 2], Gate)| Primitive {
@@ -121,10 +124,18 @@ fn gates(n: usize, ot: OtKind) -> Vec<Primitive> {
         elements: n,
         ot,
         ots: ots.map(|each| each * n),
-        part: Phase::Gate,
+        part: Part::Gate,
         gate,
     };
     gates.into_iter().map(primitive).collect()
+}
+
+/// A gate with nothing to do before its inputs are known but to have its random OTs.
+fn online<F>(gate: F) -> Gate
+where
+    F: Fn(&mut Party<'_>) -> Result<(), Error> + Clone + Sync + 'static,
+{
+    Box::new(move |_| Ok(Box::new(gate.clone())))
 }
 
 /// What `--ot` calls it.
@@ -150,8 +161,8 @@ fn matmul(n: usize, ot: OtKind) -> Primitive {
         elements: SIDE * SIDE * columns,
         ot,
         ots: [0, SIDE * SIDE * usize::from(WEIGHT_BITS)],
-        part: Phase::Gate,
-        gate: Box::new(gate),
+        part: Part::Gate,
+        gate: online(gate),
     }
 }
 

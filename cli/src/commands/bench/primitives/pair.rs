@@ -17,14 +17,14 @@ use crate::party;
 /// Longest wait of one party for the other.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The parts of a run.
+/// What a primitive is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Base OTs.
+pub(super) enum Part {
+    /// The base OTs.
     Setup,
-    /// Random OTs.
-    Prepare,
-    /// The gate.
+    /// The random OTs.
+    Extension,
+    /// The gate on top of them.
     Gate,
 }
 
@@ -39,29 +39,30 @@ pub(super) struct Cost {
     pub(super) seconds: f64,
 }
 
-/// What a run took, as the server saw it.
+/// What a run took, phase by phase, as the server saw it.
 pub(super) struct Measured {
-    setup: Cost,
-    prepare: Cost,
-    gate: Cost,
-    /// The share of the prepared OTs that the gate used up.
-    used: f64,
+    pub(super) setup: Cost,
+    pub(super) extension: Cost,
+    /// Random OTs made: an extension may make more than it is asked for.
+    pub(super) made: usize,
+    /// Those of them that the gate used up.
+    pub(super) used: usize,
+    /// The gate before its inputs are known.
+    pub(super) offline: Cost,
+    /// The gate afterwards.
+    pub(super) online: Cost,
 }
 
 impl Measured {
-    /// One phase.
-    pub(super) fn of(&self, phase: Phase) -> Cost {
-        match phase {
-            Phase::Setup => self.setup,
-            Phase::Prepare => self.prepare,
-            Phase::Gate => self.gate,
+    /// What the gate took before its inputs were known, with the random OTs it used up: those left over aren't its price.
+    pub(super) fn gate_offline(&self) -> Cost {
+        let share = self.used as f64 / self.made.max(1) as f64;
+        let (ots, gate) = (self.extension, self.offline);
+        Cost {
+            bytes: share * ots.bytes + gate.bytes,
+            rounds: ots.rounds + gate.rounds,
+            seconds: share * ots.seconds + gate.seconds,
         }
-    }
-
-    /// The random OTs that the gate used up: what is left over isn't its price.
-    pub(super) fn ots_used(&self) -> Cost {
-        let Cost { bytes, rounds, seconds } = self.prepare;
-        Cost { bytes: self.used * bytes, rounds, seconds: self.used * seconds }
     }
 }
 
@@ -99,12 +100,13 @@ fn play(open: &Open<'_>, role: Role, primitive: &Primitive) -> Result<Measured, 
         Role::Server => (server_sends, client_sends),
         Role::Client => (client_sends, server_sends),
     };
-    let ((), prepare) = timed(open, |channel| ots.prepare(channel, as_sender, as_receiver))?;
-    let stock = left(&ots);
-    let ((), gate) =
+    let ((), extension) = timed(open, |channel| ots.prepare(channel, as_sender, as_receiver))?;
+    let made = left(&ots);
+    let (gate, offline) =
         timed(open, |channel| (primitive.gate)(&mut Party { role, channel, ots: &mut ots, rng: &mut rng }))?;
-    let used = (stock - left(&ots)) as f64 / stock.max(1) as f64;
-    Ok(Measured { setup, prepare, gate, used })
+    let ((), online) =
+        timed(open, |channel| gate(&mut Party { role, channel, ots: &mut ots, rng: &mut rng }))?;
+    Ok(Measured { setup, extension, made, used: made - left(&ots), offline, online })
 }
 
 fn left(ots: &Ots) -> usize {
