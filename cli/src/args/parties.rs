@@ -53,6 +53,9 @@ pub(crate) enum Ot {
 pub(crate) enum Profile {
     /// Winograd convolutions on weight bits, proven rings, fused requantization.
     Eqo,
+    /// The same with silent oblivious transfer.
+    #[value(name = "eqo+")]
+    EqoPlus,
 }
 
 impl Profile {
@@ -60,6 +63,7 @@ impl Profile {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Eqo => "eqo",
+            Self::EqoPlus => "eqo+",
         }
     }
 }
