@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use eqo_protocol::transport::Link;
 
-use super::values::{at_least_one, seconds};
+use super::values::{at_least_one, network, seconds};
 use super::{Ot, PrivateArgs};
 
 #[derive(Debug, Subcommand)]
@@ -41,6 +42,9 @@ pub(crate) struct BenchModelArgs {
     /// Longest wait for the other party, seconds.
     #[arg(long, default_value = "120", value_parser = seconds)]
     pub(crate) timeout: Duration,
+    /// Slow the run down to a network: lan (377 MB/s, 0.3 ms round trip), wan (40 MB/s, 80 ms), or MB/s and ms.
+    #[arg(long, value_name = "lan|wan|MB/S,MS", value_parser = network)]
+    pub(crate) network: Option<Link>,
     /// Seed of the weights and of the images.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,

@@ -21,8 +21,12 @@ pub(crate) fn run(args: &BenchModelArgs) -> Result<(), Failure> {
     checkpoint.write(&place.path)?;
     let pixels = images::random(args.seed, args.images, checkpoint.graph().shape(0))?;
     interrupt::check("nothing was sent yet")?;
-    let setting =
-        private::Setting { checkpoint: &place.path, parameters: args.parameters, timeout: args.timeout };
+    let setting = private::Setting {
+        checkpoint: &place.path,
+        parameters: args.parameters,
+        timeout: args.timeout,
+        network: args.network,
+    };
     let evaluation = private::measure(&checkpoint.engine(), &pixels, &setting)?;
     evaluation.print(args.json)?;
     private::verdict(&evaluation)

@@ -1,19 +1,18 @@
 //! The primitives that can be measured, at the sizes they have in networks of 4-bit weights and 6-bit activations.
 
 use clap::ValueEnum;
-use eqo_checkpoints::cost::Group;
+use eqo_checkpoints::cost::{Gate as Price, Group, MASK_BITS, packed_bytes};
 use eqo_checkpoints::graph::{Conv, Output};
 use eqo_checkpoints::winograd::Algorithm;
 use eqo_protocol::Error;
 use eqo_protocol::gates::Party;
-use eqo_protocol::gates::and::and;
-use eqo_protocol::gates::compare::{Section, compare};
-use eqo_protocol::gates::convert::bit_to_arithmetic;
-use eqo_protocol::gates::extend::extend;
-use eqo_protocol::gates::matmul::Products;
-use eqo_protocol::gates::multiplex::multiplex;
-use eqo_protocol::gates::requantize::requantize;
-use eqo_protocol::ot::OtKind;
+use eqo_protocol::gates::and::{Factors, and};
+use eqo_protocol::gates::convert::{bit_to_arithmetic, multiplex};
+use eqo_protocol::gates::maximum::{negative, relu};
+use eqo_protocol::gates::products::Products;
+use eqo_protocol::gates::requantize::Requantization;
+use eqo_protocol::gates::resize::{extend_known_msb, truncate_and_reduce};
+use eqo_protocol::ot::{Correlation, CotShape, OtKind};
 
 use super::pair::Part;
 use crate::args::Ot;
@@ -55,7 +54,17 @@ pub(super) struct Primitive {
 /// All primitives, `n` elements each, the gates on random OTs of `ot`.
 pub(super) fn catalogue(n: usize, ot: Ot) -> Vec<Primitive> {
     let kind = ot.kind();
-    [base_ot()].into_iter().chain(random_ots(n)).chain(gates(n, kind)).chain([matmul(n, kind)]).collect()
+    let gate = |(name, bits, ots, gate): (&str, u32, [usize; 2], Gate)| Primitive {
+        name: name.to_owned(),
+        bits,
+        elements: n,
+        ot: kind,
+        ots,
+        part: Part::Gate,
+        gate,
+    };
+    let gates = simple(n).into_iter().chain(compared(n)).chain([prepared_and(n), prepared_requantize(n)]);
+    [base_ot()].into_iter().chain(random_ots(n)).chain(gates.map(gate)).chain([matmul(n, kind)]).collect()
 }
 
 /// Whatever number of elements is asked for: a session needs 128 in each direction.
@@ -84,50 +93,98 @@ fn random_ots(n: usize) -> impl Iterator<Item = Primitive> {
     })
 }
 
-fn gates(n: usize, ot: OtKind) -> Vec<Primitive> {
-    let tree = group().comparison(ACT_BITS);
-    let compared = [tree.leaf_ots() + tree.ands(), tree.ands()];
-    let requantized = [compared[0] + 3, compared[1] + 2];
+/// Name, bits, random OTs by sender (server, client), and what is done.
+type Entry = (&'static str, u32, [usize; 2], Gate);
+
+/// Gates of a COT or two for each element.
+fn simple(n: usize) -> [Entry; 4] {
     let (ring, narrow) = (u32::from(RING), u32::from(ACT_BITS) + 1);
-    let gates: [(&str, u32, [usize; 2], Gate); 7] = [
-        ("cot", COT_BITS, [1, 0], online(move |party| cot(party, n))),
-        ("and", 1, [1, 1], online(move |party| and(party, &bits(n), &bits(n)).map(drop))),
+    [
+        ("cot", COT_BITS, [n, 0], online(move |party| cot(party, n))),
         (
             "bit-to-ring",
             narrow,
-            [1, 0],
+            [n, 0],
             online(move |party| bit_to_arithmetic(party, &bits(n), narrow).map(drop)),
         ),
         (
             "multiplex",
             narrow,
-            [1, 1],
+            [n, n],
             online(move |party| multiplex(party, &bits(n), &shares(n), narrow).map(drop)),
         ),
         (
             "extend",
             ring,
-            [1, 0],
-            online(move |party| extend(party, ACT_BITS, RING, reduced(n, ACT_BITS + 1)).map(drop)),
+            [n, 0],
+            online(move |party| extend_known_msb(party, (narrow, ring), &reduced(n, ACT_BITS + 1)).map(drop)),
         ),
-        ("compare", ring, compared, online(move |party| compare_all(party, n))),
-        (
-            "requantize",
-            ring,
-            requantized,
-            online(move |party| requantize(party, &[group()], ACT_BITS, n, reduced(n, RING)).map(drop)),
-        ),
-    ];
-    let primitive = |(name, bits, ots, gate): (&str, u32, [usize; 2], Gate)| Primitive {
-        name: name.to_owned(),
-        bits,
-        elements: n,
-        ot,
-        ots: ots.map(|each| each * n),
-        part: Part::Gate,
-        gate,
+    ]
+}
+
+/// Gates with a comparison tree.
+fn compared(n: usize) -> [Entry; 3] {
+    let (ring, count) = (u32::from(RING), n as u64);
+    let ots = |price: Price| {
+        let ots = price.ots();
+        [ots.server_sends as usize, ots.client_sends as usize]
     };
-    gates.into_iter().map(primitive).collect()
+    [
+        (
+            "sign",
+            ring,
+            ots(Price::sign(count, RING)),
+            online(move |party| negative(party, ring, &reduced(n, RING)).map(drop)),
+        ),
+        (
+            "truncate",
+            ring,
+            ots(Price::truncate_and_reduce(count, RING, SHIFT)),
+            online(move |party| {
+                truncate_and_reduce(party, (ring, SHIFT.into()), &reduced(n, RING)).map(drop)
+            }),
+        ),
+        (
+            "relu",
+            ring,
+            ots(Price::relu(count, RING)),
+            online(move |party| relu(party, ring, &reduced(n, RING)).map(drop)),
+        ),
+    ]
+}
+
+/// With its triples made before its inputs are known.
+fn prepared_and(n: usize) -> Entry {
+    let gate = move |party: &mut Party<'_>| -> Result<Online, Error> {
+        let triples = party.ots.bit_triples(n)?;
+        Ok(Box::new(move |party| {
+            let y = bits(n).into_iter().map(u8::from).collect();
+            and(party, &triples, &Factors { x: bits(n), y, pairs: 0 }).map(drop)
+        }))
+    };
+    ("and", 1, [n, n], Box::new(gate))
+}
+
+/// The network's nonlinearity, whose client share is known before the image.
+fn prepared_requantize(n: usize) -> Entry {
+    let gate = move |party: &mut Party<'_>| -> Result<Online, Error> {
+        let gate = Requantization::new(vec![group()], ACT_BITS, n, RING);
+        if party.is_server() {
+            let drawn = gate.server_draw(party)?;
+            let offered = gate.server_offer(party, drawn)?;
+            let prepared = gate.server_correct(party, offered)?;
+            return Ok(Box::new(move |party| gate.server_run(party, prepared, &reduced(n, RING)).map(drop)));
+        }
+        let drawn = gate.client_draw(party)?;
+        let chosen = gate.client_choose(party, drawn, &reduced(n, RING))?;
+        let prepared = gate.client_correct(party, chosen)?;
+        Ok(Box::new(move |party| gate.client_run(party, prepared).map(drop)))
+    };
+    let tree = group().comparison(ACT_BITS);
+    // A triple for the masks and for each joint AND, a wrap, and one OT for the product that the client corrects.
+    let triples = 1 + tree.joints.len();
+    let server = triples + tree.leaf_ots() + MASK_BITS as usize + 1;
+    ("requantize", RING.into(), [n * server, n * (triples + 1)], Box::new(gate))
 }
 
 /// A gate with nothing to do before its inputs are known but to have its random OTs.
@@ -143,17 +200,22 @@ pub(super) fn ot_name(ot: Ot) -> String {
     ot.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-/// Products of a 32x32 matrix with as many columns as give `n` of them.
+/// Products of a 32x32 matrix with as many columns as give `n` of them; all of it happens before the image is known.
 fn matmul(n: usize, ot: OtKind) -> Primitive {
     let columns = n.div_ceil(SIDE * SIDE);
-    let gate = move |party: &mut Party<'_>| {
+    let gate = move |party: &mut Party<'_>| -> Result<Online, Error> {
         let conv = matrix();
         let products = Products { conv: &conv, lanes: columns };
-        let rows = reduced(SIDE * columns, RING);
-        let half = 1 << (WEIGHT_BITS - 1);
-        let codes: Vec<i8> = (0..SIDE * SIDE).map(|index| (index * 7 % 16) as i8 - half).collect();
-        if party.is_server() { products.server(party, &codes, &rows) } else { products.client(party, &rows) }
-            .map(drop)
+        if party.is_server() {
+            let half = 1 << (WEIGHT_BITS - 1);
+            let codes: Vec<i8> = (0..SIDE * SIDE).map(|index| (index * 7 % 16) as i8 - half).collect();
+            let drawn = products.server_draw(party, &codes)?;
+            products.server(party, drawn)?;
+        } else {
+            let drawn = products.client_draw(party)?;
+            products.client(party, drawn, &reduced(SIDE * columns, RING))?;
+        }
+        Ok(Box::new(|_| Ok(())))
     };
     Primitive {
         name: "matmul".to_owned(),
@@ -162,7 +224,7 @@ fn matmul(n: usize, ot: OtKind) -> Primitive {
         ot,
         ots: [0, SIDE * SIDE * usize::from(WEIGHT_BITS)],
         part: Part::Gate,
-        gate: online(gate),
+        gate: Box::new(gate),
     }
 }
 
@@ -190,16 +252,20 @@ fn group() -> Group {
 
 fn cot(party: &mut Party<'_>, n: usize) -> Result<(), Error> {
     if party.is_server() {
-        party.ots.cot_send_scalars(party.channel, &shares(n), |_| COT_BITS).map(drop)
-    } else {
-        party.ots.cot_recv_scalars(party.channel, &bits(n), |_| COT_BITS).map(drop)
+        let flips = party.channel.recv(packed_bytes(n as u64) as usize)?;
+        let offered = party.ots.offer(n, &flips)?;
+        let values = shares(n);
+        let correlation = |ot: usize| Correlation { values: &values[ot..=ot], bits: COT_BITS };
+        return party.ots.cot_send(party.channel, offered, correlation, keep);
     }
+    let (chosen, flips) = party.ots.choose(bits(n))?;
+    party.channel.send(flips)?;
+    party.ots.cot_recv(party.channel, chosen, |_| CotShape { lanes: 1, bits: COT_BITS }, keep)
 }
 
-fn compare_all(party: &mut Party<'_>, n: usize) -> Result<(), Error> {
-    let section =
-        Section { comparison: group().comparison(ACT_BITS), elements: n, saturation_bit: SHIFT + ACT_BITS };
-    compare(party, &[section], &reduced(n, RING)).map(drop)
+/// Keeps the compiler from leaving out the work that made a share.
+fn keep(_: usize, share: &[u64]) {
+    std::hint::black_box(share);
 }
 
 /// Any values do: what a gate sends and computes doesn't depend on them.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cpu_time::ProcessTime;
 use eqo_protocol::gates::Party;
 use eqo_protocol::ot::Ots;
-use eqo_protocol::transport::{self, Channel, Listener};
+use eqo_protocol::transport::{self, Channel, Listener, TransportConfig};
 use eqo_protocol::{Error, PartyRng, Role};
 
 use super::catalogue::Primitive;
@@ -69,7 +69,7 @@ impl Measured {
 /// Runs `primitive` once.
 pub(super) fn run(primitive: &Primitive) -> Result<Measured, Failure> {
     let runtime = party::runtime()?;
-    let config = party::transport(TIMEOUT);
+    let config = TransportConfig { timeout: TIMEOUT, link: None };
     let listener = Listener::bind("127.0.0.1:0", runtime.handle(), config)?;
     let address = listener.local_addr()?.to_string();
     let connect = || Ok(transport::connect(&address, runtime.handle(), config)?);
