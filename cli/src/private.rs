@@ -109,14 +109,13 @@ fn figures(report: &Report, mismatches: usize, setting: &Setting<'_>) -> Private
         profile: setting.parameters.profile.name(),
         batch: setting.parameters.batch,
         network: setting.network.map(party::network_name),
-        // No offline phase exists yet: the protocol reports everything as online.
-        bytes_offline: 0,
-        bytes_online: report.bytes(),
+        bytes_offline: report.offline().bytes(),
+        bytes_online: report.online().bytes(),
         bytes_total: report.bytes(),
-        rounds_offline: 0,
-        rounds_online: report.rounds(),
-        seconds_offline: 0.0,
-        seconds_online: report.seconds(),
+        rounds_offline: report.offline().rounds,
+        rounds_online: report.online().rounds,
+        seconds_offline: report.offline().seconds,
+        seconds_online: report.online().seconds,
         layers: report.rows.iter().map(layer).collect(),
     }
 }
@@ -125,10 +124,10 @@ fn layer(row: &Row) -> LayerFigures {
     LayerFigures {
         node: row.name.clone(),
         op: row.op.to_owned(),
-        bytes_offline: 0,
-        bytes_online: row.bytes(),
-        rounds_online: row.rounds,
-        predicted_bytes: row.predicted_bytes,
+        bytes_offline: row.offline.bytes(),
+        bytes_online: row.online.bytes(),
+        rounds_online: row.online.rounds,
+        predicted_bytes: row.predicted_bytes(),
     }
 }
 

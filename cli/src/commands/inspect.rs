@@ -1,6 +1,6 @@
 //! `eqo inspect`: what a checkpoint's public graph says and costs, layer by layer.
 
-use eqo_checkpoints::cost::{Costs, Forecast, OtKind, Profile, Scope};
+use eqo_checkpoints::cost::{Answer, Costs, Forecast, OtKind, Profile, Scope};
 use eqo_checkpoints::format::Checkpoint;
 use eqo_checkpoints::graph::{CheckedGraph, Conv, Op, Output};
 use eqo_protocol::report::describe;
@@ -69,7 +69,7 @@ impl Inspection {
     /// The layers of `graph`, and what a session of one batch sends.
     pub(crate) fn new(graph: &CheckedGraph, ot: OtKind, batch: usize) -> Self {
         let mut forecast = Forecast::new(graph, &Profile { ot });
-        forecast.infer(batch);
+        forecast.infer(batch, Answer::Logits);
         forecast.close();
         let costs = forecast.costs();
         let nodes = (0..graph.nodes().len()).map(Scope::Node);
