@@ -8,7 +8,11 @@
 mod base;
 mod cot;
 mod hash;
+#[cfg(target_arch = "x86_64")]
+mod kernels;
+mod leaves;
 mod one_of_n;
+mod permutation;
 mod pprf;
 mod prg;
 mod random;
