@@ -2,6 +2,7 @@
 
 mod correctness;
 mod faults;
+mod speed;
 mod traffic;
 
 use super::*;
