@@ -36,7 +36,7 @@ const IMAGES: usize = 4;
 
 /// Standard deviation of the logarithm of a channel's gain. Training spreads the gains of batch normalization, and weak
 /// channels need wider rings. This and the likeness of a kernel's elements bring a ResNet-20 W4A6 within 1% of the
-/// bytes and 2% of the rounds of a trained one; with neither it is 2% and 10% too cheap.
+/// bytes of a trained one; with neither, rings were a bit narrower and bytes 2% fewer.
 const SPREAD: f32 = 0.5;
 
 const NEXT: &str = "Plan the network again, such as with `BitPlan::uniform`.";
