@@ -40,6 +40,8 @@ pub(crate) struct PrivateFigures {
     pub(crate) mismatches: usize,
     /// Protocol.
     pub(crate) profile: &'static str,
+    /// What made the random OTs.
+    pub(crate) ot: &'static str,
     /// Images answered at once.
     pub(crate) batch: usize,
     /// The network that both parties imitated; absent on the machine's own.
@@ -156,8 +158,9 @@ impl PrivateFigures {
             ),
             ("traffic", format!("{offline} MB offline, {online} MB online, {total} MB in total")),
             ("an image", format!("{:.3} MB, {:.2} s", self.bytes_total as f64 / each / 1e6, seconds / each)),
+            ("time", format!("{:.2} s offline, {:.2} s online", self.seconds_offline, self.seconds_online)),
             ("rounds", format!("{} offline, {} online", self.rounds_offline, self.rounds_online)),
-            ("protocol", format!("profile {}, batch {}", self.profile, self.batch)),
+            ("protocol", format!("profile {}, {}, batch {}", self.profile, self.ot, self.batch)),
             ("network", self.network.clone().unwrap_or_else(|| "this machine's own".to_owned())),
         ]
     }

@@ -57,7 +57,7 @@ fn run(
     let runtime = party::runtime()?;
     let settings = TransportConfig { timeout: setting.timeout, link: setting.network };
     let channel = transport::connect(&server.address, runtime.handle(), settings)?;
-    let ot = setting.parameters.ot.kind();
+    let ot = setting.parameters.ot();
     let mut client =
         connect(channel, &ClientConfig { ot, expected_graph: Some(engine.graph().graph_hash()) })?;
     let logits = infer_all(&mut client, &images, setting.parameters.batch)?;
@@ -97,6 +97,7 @@ fn infer_all(client: &mut Client, images: &[&[u8]], batch: usize) -> Result<Vec<
     let mut logits = Vec::with_capacity(images.len());
     for some in images.chunks(batch) {
         interrupt::check("the server process ends with this one")?;
+        client.prepare(some.len())?;
         logits.extend(client.infer(some)?);
         bar.set(logits.len(), images.len());
     }
@@ -104,18 +105,20 @@ fn infer_all(client: &mut Client, images: &[&[u8]], batch: usize) -> Result<Vec<
 }
 
 fn figures(report: &Report, mismatches: usize, setting: &Setting<'_>) -> PrivateFigures {
+    let (offline, online) = (report.offline(), report.online());
     PrivateFigures {
         mismatches,
         profile: setting.parameters.profile.name(),
         batch: setting.parameters.batch,
         network: setting.network.map(party::network_name),
-        bytes_offline: report.offline().bytes(),
-        bytes_online: report.online().bytes(),
+        ot: setting.parameters.ot().name(),
+        bytes_offline: offline.bytes(),
+        bytes_online: online.bytes(),
         bytes_total: report.bytes(),
-        rounds_offline: report.offline().rounds,
-        rounds_online: report.online().rounds,
-        seconds_offline: report.offline().seconds,
-        seconds_online: report.online().seconds,
+        rounds_offline: offline.rounds,
+        rounds_online: online.rounds,
+        seconds_offline: offline.seconds,
+        seconds_online: online.seconds,
         layers: report.rows.iter().map(layer).collect(),
     }
 }

@@ -65,7 +65,7 @@ pub(crate) struct BenchPrimitivesArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,
     /// OT extension under the gates.
-    #[arg(long, value_enum, default_value_t = Ot::default())]
+    #[arg(long, value_enum, default_value_t = Ot::Ferret)]
     pub(crate) ot: Ot,
     /// One JSON object on stdout.
     #[arg(long)]
