@@ -12,6 +12,7 @@ mod hash;
 mod one_of_n;
 mod pprf;
 mod prg;
+mod random;
 mod setup;
 mod softspoken;
 mod stock;
