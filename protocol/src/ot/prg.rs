@@ -3,10 +3,22 @@
 use aes::Aes128Enc;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 
+use zeroize::Zeroize;
+
 use super::Block;
 
-/// Calls with fewer blocks than this leave the wide AES units idle.
-pub(super) const WIDE: usize = 64;
+/// Blocks of a stream that are made at once: enough to fill the wide AES units, and few enough for 128 rows of them to stay in
+/// the second-level cache.
+pub(super) const WIDE: usize = 32;
+
+/// A stretch of a stream, or a sum of several: one bit for each of 128 * [`WIDE`] OTs.
+#[derive(Clone, Copy, Zeroize)]
+#[repr(C, align(64))]
+pub(super) struct Row(pub(super) [Block; WIDE]);
+
+impl Row {
+    pub(super) const ZERO: Self = Self([0; WIDE]);
+}
 
 /// The keystream of one secret seed.
 pub(super) struct Prg(Aes128Enc);

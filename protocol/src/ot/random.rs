@@ -2,7 +2,6 @@
 
 use zeroize::Zeroizing;
 
-use super::hash::tweak;
 use super::{Ots, Secrets};
 use crate::Error;
 
@@ -18,10 +17,7 @@ impl Ots {
     pub fn random_send(&mut self, count: usize) -> Result<[Secrets; 2], Error> {
         let drawn = self.sender.draw(count)?;
         let delta = *self.sender.delta;
-        let mut pads = |offset| {
-            let serials = (drawn.first_serial..).map(tweak);
-            self.sender.hash.blocks(drawn.q.iter().map(|q| q ^ offset).zip(serials))
-        };
+        let pads = |offset| self.sender.hash.keys(&drawn.q, offset, drawn.first_serial);
         Ok([pads(0), pads(delta)])
     }
 
@@ -34,16 +30,15 @@ impl Ots {
     /// None.
     pub fn random_recv(&mut self, count: usize) -> Result<(Zeroizing<Vec<bool>>, Secrets), Error> {
         let drawn = self.receiver.draw(count)?;
-        let serials = (drawn.first_serial..).map(tweak);
-        let pads = self.receiver.hash.blocks(drawn.t.iter().copied().zip(serials));
+        let pads = self.receiver.hash.keys(&drawn.t, 0, drawn.first_serial);
         Ok((Zeroizing::new(drawn.choices().collect()), pads))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::with_ots;
     use super::super::OtKind;
+    use super::super::tests::with_ots;
 
     #[test]
     fn the_receiver_gets_the_pad_of_its_choice_and_the_other_differs() {

@@ -106,6 +106,14 @@ impl Channel {
         Ok(message)
     }
 
+    /// A buffer of `len` bytes of no meaning, to be filled and sent.
+    pub(crate) fn buffer(&self, len: usize) -> Vec<u8> {
+        vec![0; len]
+    }
+
+    /// Takes back the memory of a received message.
+    pub(crate) fn recycle(&self, _message: Vec<u8>) {}
+
     /// Both parties send at once: sends `mine` and receives the peer's message of the same length, in one round.
     ///
     /// # Errors
