@@ -68,7 +68,9 @@ impl SenderStock {
         let first_serial = self.next_serial;
         self.next_serial += count as u64;
         let rest = self.q.len() - count;
-        Ok(SenderDraw { q: Zeroizing::new(self.q.drain(rest..).collect()), first_serial })
+        let q = Zeroizing::new(self.q[rest..].to_vec());
+        self.q.truncate(rest);
+        Ok(SenderDraw { q, first_serial })
     }
 }
 
@@ -111,7 +113,8 @@ impl ReceiverStock {
         let first_serial = self.next_serial;
         self.next_serial += count as u64;
         let rest = self.t.len() - count;
-        let t = Zeroizing::new(self.t.drain(rest..).collect());
+        let t = Zeroizing::new(self.t[rest..].to_vec());
+        self.t.truncate(rest);
         Ok(ReceiverDraw { t, first_serial })
     }
 }

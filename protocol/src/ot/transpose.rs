@@ -1,31 +1,31 @@
 //! Transposes 128 x 128 bit matrices: columns of the extension matrix become OTs.
 
+use std::ops::Range;
+
 use zeroize::Zeroizing;
 
-use super::Block;
 #[cfg(target_arch = "x86_64")]
 use super::kernels::{Avx512, COLUMNS};
 use super::prg::Row;
+use super::{Block, Secrets};
 
-/// The first columns of the matrix with the given rows, as many as fit `out` (a multiple of 128).
-pub(super) fn columns(rows: &[Row; 128], out: &mut [Block]) {
+/// Appends the columns of the first `blocks` blocks of the given rows: 128 for each.
+pub(super) fn columns(rows: &[Row; 128], blocks: usize, out: &mut Secrets) {
+    let mut done = 0;
     #[cfg(target_arch = "x86_64")]
     if let Some(simd) = Avx512::detect() {
-        let whole = out.len() / COLUMNS * COLUMNS;
-        let (wide, rest) = out.split_at_mut(whole);
-        simd.columns(rows, wide);
-        return portable_columns(rows, whole / 128, rest);
+        simd.columns(rows, 128 * blocks, out);
+        done = 128 * blocks / COLUMNS * COLUMNS / 128;
     }
-    portable_columns(rows, 0, out);
+    portable_columns(rows, done..blocks, out);
 }
 
-/// The columns of block `first` of every row and of those after it.
-fn portable_columns(rows: &[Row; 128], first: usize, out: &mut [Block]) {
+fn portable_columns(rows: &[Row; 128], blocks: Range<usize>, out: &mut Secrets) {
     let mut square = Zeroizing::new([0; 128]);
-    for (block, out) in (first..).zip(out.as_chunks_mut::<128>().0) {
+    for block in blocks {
         square.iter_mut().zip(rows).for_each(|(entry, row)| *entry = row.0[block]);
         transpose(&mut square);
-        *out = *square;
+        out.extend_from_slice(square.as_ref());
     }
 }
 
@@ -69,9 +69,9 @@ mod tests {
         let rows: [Row; 128] =
             std::array::from_fn(|r| Row(std::array::from_fn(|i| word(r * WIDE + i).rotate_left(r as u32))));
         for blocks in 0..=WIDE {
-            let (mut ours, mut expected) = (vec![1; 128 * blocks], vec![2; 128 * blocks]);
-            columns(&rows, &mut ours);
-            portable_columns(&rows, 0, &mut expected);
+            let (mut ours, mut expected) = (Secrets::default(), Secrets::default());
+            columns(&rows, blocks, &mut ours);
+            portable_columns(&rows, 0..blocks, &mut expected);
             assert!(ours == expected, "{blocks} blocks");
         }
     }

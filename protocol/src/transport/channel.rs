@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::frame::{End, Frame, MAX_FRAME, read_frames, split, write_frames};
+use super::pool::Pool;
 use super::{Meter, Scope};
 use crate::Error;
 
@@ -41,6 +42,7 @@ pub struct Channel {
     writer: AbortHandle,
     written: std_mpsc::Receiver<std::io::Result<()>>,
     meter: Meter,
+    pool: Pool,
     flight: Option<u32>,
 }
 
@@ -54,15 +56,18 @@ impl Channel {
         let (outbox, to_write) = mpsc::channel(QUEUE_FRAMES);
         let (read, inbox) = mpsc::channel(QUEUE_FRAMES);
         let (done, written) = std_mpsc::channel();
-        let reader = runtime.spawn(read_frames(input, read)).abort_handle();
+        let pool = Pool::default();
+        let reader = runtime.spawn(read_frames(input, read, pool.clone())).abort_handle();
+        let used = pool.clone();
         let writing = async move {
             // The receiver may be gone: nobody is left to hear about it.
-            let _ = done.send(write_frames(output, to_write).await);
+            let _ = done.send(write_frames(output, to_write, used).await);
         };
         let writer = runtime.spawn(writing).abort_handle();
         let meter = Meter::new();
         let runtime = runtime.clone();
-        Self { runtime, timeout: config.timeout, outbox, inbox, reader, writer, written, meter, flight: None }
+        let timeout = config.timeout;
+        Self { runtime, timeout, outbox, inbox, reader, writer, written, meter, pool, flight: None }
     }
 
     /// Sends `payload`, in as many frames as it needs; an empty one sends nothing.
@@ -101,6 +106,7 @@ impl Channel {
                 message = payload;
             } else {
                 message.extend_from_slice(&payload);
+                self.pool.give(payload);
             }
         }
         Ok(message)
@@ -108,11 +114,13 @@ impl Channel {
 
     /// A buffer of `len` bytes of no meaning, to be filled and sent.
     pub(crate) fn buffer(&self, len: usize) -> Vec<u8> {
-        vec![0; len]
+        self.pool.take(len)
     }
 
     /// Takes back the memory of a received message.
-    pub(crate) fn recycle(&self, _message: Vec<u8>) {}
+    pub(crate) fn recycle(&self, message: Vec<u8>) {
+        self.pool.give(message);
+    }
 
     /// Both parties send at once: sends `mine` and receives the peer's message of the same length, in one round.
     ///
@@ -153,6 +161,7 @@ impl Channel {
         for frame in received {
             let payload = self.accept(frame, (their_len - message.len()).min(MAX_FRAME))?;
             message.extend_from_slice(&payload);
+            self.pool.give(payload);
         }
         Ok(message)
     }

@@ -9,6 +9,7 @@ mod frame;
 mod memory;
 mod meter;
 mod packed;
+mod pool;
 mod tcp;
 #[cfg(test)]
 mod tests;

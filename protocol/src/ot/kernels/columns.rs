@@ -6,6 +6,7 @@
 #![allow(unsafe_code)] // Calls into target-feature code, and stores of registers to blocks.
 
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
 use zeroize::Zeroize;
 
@@ -20,15 +21,20 @@ pub(in super::super) const COLUMNS: usize = 512;
 type Squares = [[__m512i; 16]; 8];
 
 impl Avx512 {
-    /// The first columns of the matrix with the given rows, as many as fit `out` (a multiple of [`COLUMNS`]).
-    pub(in super::super) fn columns(self, rows: &[Row; 128], out: &mut [Block]) {
-        // SAFETY: `self` proves the features.
-        unsafe { columns(rows, out) }
+    /// Appends the first `count` columns of the matrix with the given rows, rounded down to a multiple of [`COLUMNS`].
+    pub(in super::super) fn columns(self, rows: &[Row; 128], count: usize, out: &mut Vec<Block>) {
+        let whole = count / COLUMNS * COLUMNS;
+        out.reserve(whole);
+        // SAFETY: `self` proves the features, and the kernel writes all of the `whole` blocks.
+        unsafe {
+            columns(rows, &mut out.spare_capacity_mut()[..whole]);
+            out.set_len(out.len() + whole);
+        }
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,gfni")]
-fn columns(rows: &[Row; 128], out: &mut [Block]) {
+fn columns(rows: &[Row; 128], out: &mut [MaybeUninit<Block>]) {
     let mut squares: Squares = [[_mm512_setzero_si512(); 16]; 8];
     for (register, out) in out.as_chunks_mut::<COLUMNS>().0.iter_mut().enumerate() {
         transpose_squares(rows, register, &mut squares);
@@ -56,7 +62,7 @@ fn transpose_squares(rows: &[Row; 128], register: usize, squares: &mut Squares) 
 
 /// Columns 16i to 16i + 15 of each 128.
 #[target_feature(enable = "avx512f,avx512bw")]
-fn store_columns(squares: &[__m512i; 16], i: usize, out: &mut [Block; COLUMNS]) {
+fn store_columns(squares: &[__m512i; 16], i: usize, out: &mut [MaybeUninit<Block>; COLUMNS]) {
     let mut columns = *squares;
     for _ in 0..4 {
         columns = interleave(columns);
@@ -83,7 +89,7 @@ fn interleave<const N: usize>(registers: [__m512i; N]) -> [__m512i; N] {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn store(column: __m128i, out: &mut Block) {
+fn store(column: __m128i, out: &mut MaybeUninit<Block>) {
     // SAFETY: a block is 16 bytes; the store needs no alignment.
-    unsafe { _mm_storeu_si128((out as *mut Block).cast(), column) }
+    unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), column) }
 }

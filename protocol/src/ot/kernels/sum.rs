@@ -1,4 +1,4 @@
-//! The sums over a tree's leaf streams, kept in registers. The twin of `softspoken::sum`.
+//! The sums over a tree's leaf streams, kept in registers. The twin of `PortableLeaves::sum`.
 #![allow(unsafe_code)] // Calls into target-feature code, and views of rows as registers.
 
 use std::arch::x86_64::*;
@@ -11,9 +11,6 @@ use super::aes::{RoundKeys, encrypt};
 
 /// Registers of a stream that are in flight together.
 const GROUP: usize = 4;
-
-/// Subtree heights of the deepest tree, and its root.
-const MAX_DEPTH: usize = 8 + 1;
 
 type Part = [__m512i; GROUP];
 
@@ -38,46 +35,71 @@ pub(in super::super) struct WideLeaves {
 impl Avx512 {
     /// `total` = Σ r_x and `bits[b]` = Σ r_x over the x with bit b, from block `counter` of the streams on.
     pub(in super::super) fn sum(self, leaves: &WideLeaves, counter: u64, bits: &mut [Row], total: &mut Row) {
-        for part in 0..WIDE / 4 / GROUP {
-            // SAFETY: `self` proves the features.
-            unsafe { sum(leaves, counter, part, bits, total) }
+        // SAFETY: `self` proves the features.
+        unsafe {
+            match bits.len() {
+                1 => sum::<1>(leaves, counter, bits, total),
+                2 => sum::<2>(leaves, counter, bits, total),
+                4 => sum::<4>(leaves, counter, bits, total),
+                _ => sum::<8>(leaves, counter, bits, total),
+            }
         }
     }
 }
 
+/// The sums of a tree of `DEPTH` levels, a constant so that the small trees need no memory.
 #[target_feature(enable = "avx512f,vaes")]
-fn sum(leaves: &WideLeaves, counter: u64, part: usize, bits: &mut [Row], total: &mut Row) {
+fn sum<const DEPTH: usize>(leaves: &WideLeaves, counter: u64, bits: &mut [Row], total: &mut Row) {
+    let mut pending = [[_mm512_setzero_si512(); GROUP]; DEPTH];
+    for part in 0..WIDE / 4 / GROUP {
+        let counters = counters(counter + (part * 4 * GROUP) as u64);
+        *part_of(total, part) = sum_part(leaves, &counters, part, bits, &mut pending);
+    }
+    if DEPTH > 1 {
+        pending.zeroize();
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,vaes")]
+fn sum_part<const DEPTH: usize>(
+    leaves: &WideLeaves,
+    counters: &Part,
+    part: usize,
+    bits: &mut [Row],
+    pending: &mut [Part; DEPTH],
+) -> Part {
     let zero = [_mm512_setzero_si512(); GROUP];
-    let counters = counters(counter + (part * 4 * GROUP) as u64);
-    let mut pending = [zero; MAX_DEPTH];
-    let mut sums = [zero; MAX_DEPTH];
-    let mut subtree = zero;
+    bits.iter_mut().for_each(|row| *part_of(row, part) = zero);
     let absent = usize::from(leaves.punctured);
-    for x in (0..absent + leaves.keys.len()).step_by(2) {
-        let (mut even, mut odd) = (zero, counters);
+    let mut subtree = zero;
+    for x in (0..1 << DEPTH).step_by(2) {
+        let mut odd = *counters;
+        subtree = zero;
         if x >= absent {
-            even = counters;
-            encrypt(&leaves.keys[x - absent], &mut even);
+            subtree = *counters;
+            encrypt(&leaves.keys[x - absent], &mut subtree);
         }
         encrypt(&leaves.keys[x + 1 - absent], &mut odd);
-        add(&mut sums[0], &odd);
-        subtree = even;
+        add(part_of(&mut bits[0], part), &odd);
         add(&mut subtree, &odd);
         // Subtrees are merged as in a binary counter: two XORs a leaf, whatever the depth.
         let mut level = 1;
         while x >> level & 1 == 1 {
-            add(&mut sums[level], &subtree);
+            add(part_of(&mut bits[level], part), &subtree);
             add(&mut subtree, &pending[level]);
             level += 1;
         }
-        pending[level] = subtree;
+        if level < DEPTH {
+            pending[level] = subtree;
+        }
     }
-    for (row, sum) in bits.iter_mut().zip(&sums) {
-        row.registers_mut()[part * GROUP..][..GROUP].copy_from_slice(sum);
-    }
-    total.registers_mut()[part * GROUP..][..GROUP].copy_from_slice(&subtree);
-    pending.zeroize();
-    sums.zeroize();
+    subtree
+}
+
+#[inline]
+fn part_of(row: &mut Row, part: usize) -> &mut Part {
+    &mut row.registers_mut().as_chunks_mut::<GROUP>().0[part]
 }
 
 #[inline]
