@@ -39,18 +39,17 @@ fn party(channel: &mut Channel, work: Work) -> Result<(ProcessTime, u128), Error
 }
 
 fn make(channel: &mut Channel, ots: &mut Ots, work: Work, count: usize) -> Result<u128, Error> {
-    let mut sum = 0;
+    let (mut pads, mut choices, mut sum) = ([[0; DRAWN]; 2], [false; DRAWN], 0);
     for _ in (0..count).step_by(PREPARED) {
         let (as_sender, as_receiver) = if work.role == Role::Server { (PREPARED, 0) } else { (0, PREPARED) };
         ots.prepare(channel, as_sender, as_receiver)?;
         for _ in (0..PREPARED).step_by(DRAWN) {
-            sum ^= match work.role {
-                Role::Server => {
-                    let [zero, one] = ots.random_send(DRAWN)?;
-                    zero[0] ^ one[DRAWN - 1]
-                }
-                Role::Client => ots.random_recv(DRAWN)?.1[0],
-            };
+            let [zeros, ones] = &mut pads;
+            match work.role {
+                Role::Server => ots.random_send([zeros, ones])?,
+                Role::Client => ots.random_recv(&mut choices, zeros)?,
+            }
+            sum ^= zeros[0] ^ ones[DRAWN - 1];
         }
     }
     Ok(sum)

@@ -55,11 +55,10 @@ impl OtHash {
         self.permutation.xor_encrypted(&self.outer, pads);
     }
 
-    /// H(x ^ `offset`, tweak) of the OTs with the serial numbers from `first_serial` on.
-    pub(super) fn keys(&self, xs: &[Block], offset: Block, first_serial: u64) -> Secrets {
-        let mut keys = Zeroizing::new(xs.to_vec());
-        self.permutation.hash(offset, first_serial, &mut keys);
-        keys
+    /// Sets `keys[j]` to H(xs\[j\] ^ `offset`, tweak) of the OT with the serial number `first_serial` + j, for slices of one
+    /// length.
+    pub(super) fn keys(&self, xs: &[Block], offset: Block, first_serial: u64, keys: &mut [Block]) {
+        self.permutation.hash(xs, offset, first_serial, keys);
     }
 
     /// H(x, tweak) of every pair.
@@ -134,7 +133,9 @@ mod tests {
         hash.expand(&inputs, &mut words);
         let expected: Vec<Block> =
             words.chunks(2).map(|pair| Block::from(pair[0]) | Block::from(pair[1]) << 64).collect();
-        assert_eq!(*hash.keys(&xs, 9, 40), expected);
+        let mut keys = vec![0; xs.len()];
+        hash.keys(&xs, 9, 40, &mut keys);
+        assert_eq!(keys, expected);
         assert_eq!(*hash.blocks(inputs.iter().map(|input| (input.x, input.tweak))), expected);
     }
 

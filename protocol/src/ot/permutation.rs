@@ -76,11 +76,12 @@ impl Permutation {
         }
     }
 
-    /// Replaces every x of `blocks` by TMMO's H(x ^ `offset`, tweak) with the tweaks of consecutive serial numbers.
-    pub(super) fn hash(&self, offset: Block, first_serial: u64, blocks: &mut [Block]) {
+    /// Sets every block of `out` to TMMO's H(x ^ `offset`, tweak) of the `xs`, with the tweaks of consecutive serial numbers.
+    pub(super) fn hash(&self, xs: &[Block], offset: Block, first_serial: u64, out: &mut [Block]) {
         match self {
             Self::Portable(_) => {
-                blocks.iter_mut().for_each(|block| *block ^= offset);
+                let blocks = out;
+                blocks.iter_mut().zip(xs).for_each(|(block, x)| *block = x ^ offset);
                 self.encrypt(blocks);
                 let inner = Zeroizing::new(blocks.to_vec());
                 blocks.iter_mut().zip(first_serial..).for_each(|(block, serial)| *block ^= tweak(serial));
@@ -88,7 +89,7 @@ impl Permutation {
                 blocks.iter_mut().zip(inner.iter()).for_each(|(block, inner)| *block ^= inner);
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Wide(simd, keys) => simd.hash(keys, offset, first_serial, blocks),
+            Self::Wide(simd, keys) => simd.hash(keys, (xs, offset), first_serial, out),
         }
     }
 }
@@ -107,10 +108,10 @@ mod tests {
             blocks in proptest::collection::vec(any::<u128>(), 0..150),
         ) {
             let run = |permutation: Permutation| {
-                let (mut encrypted, mut hashed) = (blocks.clone(), blocks.clone());
+                let (mut encrypted, mut hashed) = (blocks.clone(), vec![1; blocks.len()]);
                 let mut words: Vec<u64> = (0..2 * blocks.len() as u64).collect();
                 permutation.encrypt(&mut encrypted);
-                permutation.hash(offset, serial, &mut hashed);
+                permutation.hash(&blocks, offset, serial, &mut hashed);
                 permutation.xor_encrypted(&blocks, &mut words);
                 (encrypted, hashed, words)
             };

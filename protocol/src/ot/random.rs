@@ -1,38 +1,53 @@
 //! Random OTs hashed to pads: what IKNP calls its output.
 
-use zeroize::Zeroizing;
-
-use super::{Ots, Secrets};
+use super::{Block, Ots};
 use crate::Error;
 
 impl Ots {
-    /// Takes `count` random OTs as their sender: the pads of choice 0, then those of choice 1, in the OTs' order. The peer calls
-    /// [`random_recv`](Self::random_recv) at the same point of the protocol.
+    /// Takes random OTs as their sender, as many as both slices are long: `pads[b][j]` becomes the pad of choice b of OT j.
+    /// The peer calls [`random_recv`](Self::random_recv) for as many at the same point of the protocol.
     ///
     /// # Errors
-    /// [`Error::Exhausted`] if fewer than `count` OTs are left as sender.
+    /// [`Error::Config`] if the slices differ in length, [`Error::Exhausted`] if fewer OTs are left as sender.
     ///
     /// # Communication cost
     /// None.
-    pub fn random_send(&mut self, count: usize) -> Result<[Secrets; 2], Error> {
-        let drawn = self.sender.draw(count)?;
+    pub fn random_send(&mut self, pads: [&mut [Block]; 2]) -> Result<(), Error> {
+        let [zeros, ones] = pads;
+        check_lengths(zeros.len(), ones.len())?;
         let delta = *self.sender.delta;
-        let pads = |offset| self.sender.hash.keys(&drawn.q, offset, drawn.first_serial);
-        Ok([pads(0), pads(delta)])
+        self.sender.spend(zeros.len(), |hash, q, first_serial| {
+            hash.keys(q, 0, first_serial, zeros);
+            hash.keys(q, delta, first_serial, ones);
+        })
     }
 
-    /// Takes `count` random OTs as their receiver: the random choices, and the pad of each choice.
+    /// Takes random OTs as their receiver, as many as both slices are long: the random choices, and the pad of each.
     ///
     /// # Errors
-    /// [`Error::Exhausted`] if fewer than `count` OTs are left as receiver.
+    /// [`Error::Config`] if the slices differ in length, [`Error::Exhausted`] if fewer OTs are left as receiver.
     ///
     /// # Communication cost
     /// None.
-    pub fn random_recv(&mut self, count: usize) -> Result<(Zeroizing<Vec<bool>>, Secrets), Error> {
-        let drawn = self.receiver.draw(count)?;
-        let pads = self.receiver.hash.keys(&drawn.t, 0, drawn.first_serial);
-        Ok((Zeroizing::new(drawn.choices().collect()), pads))
+    pub fn random_recv(&mut self, choices: &mut [bool], pads: &mut [Block]) -> Result<(), Error> {
+        check_lengths(choices.len(), pads.len())?;
+        self.receiver.spend(pads.len(), |hash, t, first_serial| {
+            choices.iter_mut().zip(t).for_each(|(choice, t)| *choice = t & 1 == 1);
+            hash.keys(t, 0, first_serial, pads);
+        })
     }
+}
+
+fn check_lengths(one: usize, other: usize) -> Result<(), Error> {
+    if one == other {
+        return Ok(());
+    }
+    Err(Error::Config {
+        what: "random OTs",
+        expected: format!("two slices of {one}"),
+        found: other.to_string(),
+        next: "give slices of one length",
+    })
 }
 
 #[cfg(test)]
@@ -42,15 +57,17 @@ mod tests {
 
     #[test]
     fn the_receiver_gets_the_pad_of_its_choice_and_the_other_differs() {
-        let (sent, (choices, received), _) = with_ots(
+        let (mut zeros, mut ones) = (vec![0; 700], vec![0; 700]);
+        let (mut choices, mut received) = (vec![false; 700], vec![0; 700]);
+        with_ots(
             OtKind::SoftSpoken2,
             700,
-            |_, mut ots| ots.random_send(700),
-            |_, mut ots| ots.random_recv(700),
+            |_, mut ots| ots.random_send([&mut zeros, &mut ones]),
+            |_, mut ots| ots.random_recv(&mut choices, &mut received),
         );
-        for (i, choice) in choices.iter().enumerate() {
-            assert_eq!(sent[usize::from(*choice)][i], received[i]);
-            assert_ne!(sent[usize::from(!*choice)][i], received[i]);
+        for (choice, (pad, (zero, one))) in choices.iter().zip(received.iter().zip(zeros.iter().zip(&ones))) {
+            let (chosen, other) = if *choice { (one, zero) } else { (zero, one) };
+            assert!(pad == chosen && pad != other);
         }
     }
 }

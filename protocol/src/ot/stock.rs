@@ -72,6 +72,20 @@ impl SenderStock {
         self.q.truncate(rest);
         Ok(SenderDraw { q, first_serial })
     }
+
+    /// [`draw`](Self::draw) in place: `body(hash, q, first_serial)`.
+    pub(super) fn spend(
+        &mut self,
+        count: usize,
+        body: impl FnOnce(&OtHash, &[Block], u64),
+    ) -> Result<(), Error> {
+        check("random OTs as sender", count, self.q.len())?;
+        let rest = self.q.len() - count;
+        body(&self.hash, &self.q[rest..], self.next_serial);
+        self.next_serial += count as u64;
+        self.q.truncate(rest);
+        Ok(())
+    }
 }
 
 /// The stock with this party as receiver.
@@ -116,6 +130,20 @@ impl ReceiverStock {
         let t = Zeroizing::new(self.t[rest..].to_vec());
         self.t.truncate(rest);
         Ok(ReceiverDraw { t, first_serial })
+    }
+
+    /// See [`SenderStock::spend`].
+    pub(super) fn spend(
+        &mut self,
+        count: usize,
+        body: impl FnOnce(&OtHash, &[Block], u64),
+    ) -> Result<(), Error> {
+        check("random OTs as receiver", count, self.t.len())?;
+        let rest = self.t.len() - count;
+        body(&self.hash, &self.t[rest..], self.next_serial);
+        self.next_serial += count as u64;
+        self.t.truncate(rest);
+        Ok(())
     }
 }
 

@@ -26,7 +26,7 @@ impl Avx512 {
     /// Encrypts every block in place.
     pub(in super::super) fn encrypt(self, keys: &RoundKeys, blocks: &mut [Block]) {
         // SAFETY: `self` proves the features.
-        in_groups(blocks, |group, _| unsafe { encrypt_group(keys, group) });
+        in_groups(blocks, |group| unsafe { encrypt_group(keys, group) });
     }
 
     /// XORs the encryption of every block of `inputs` to `out`, two words each.
@@ -50,30 +50,40 @@ impl Avx512 {
         }
     }
 
-    /// Replaces every x of `blocks` by TMMO's H(x ^ `offset`, tweak) with the tweaks of consecutive serial numbers.
+    /// Sets every block of `out` to TMMO's H(x ^ offset, tweak), for (xs, offset) and the tweaks of consecutive serial numbers.
     pub(in super::super) fn hash(
         self,
         keys: &RoundKeys,
-        offset: Block,
+        (xs, offset): (&[Block], Block),
         first_serial: u64,
-        blocks: &mut [Block],
+        out: &mut [Block],
     ) {
-        in_groups(blocks, |group, start| {
+        let mut starts = (first_serial..).step_by(GROUP).map(tweak);
+        let mut hash = |xs: &[Block; GROUP], out: &mut [Block; GROUP]| {
             // SAFETY: `self` proves the features.
-            unsafe { hash_group(keys, offset, tweak(first_serial + start as u64), group) }
-        });
+            unsafe { hash_group(keys, (xs, offset), starts.next().unwrap_or_default(), out) }
+        };
+        let ((groups, rest), (out, out_rest)) = (xs.as_chunks(), out.as_chunks_mut());
+        groups.iter().zip(out).for_each(|(xs, out)| hash(xs, out));
+        if !rest.is_empty() {
+            let mut padded = [[0; GROUP]; 2];
+            let [xs, out] = &mut padded;
+            xs[..rest.len()].copy_from_slice(rest);
+            hash(xs, out);
+            out_rest.copy_from_slice(&out[..out_rest.len()]);
+            padded.zeroize();
+        }
     }
 }
 
-/// Calls `kernel(group, start)` for every group of blocks; the last one is padded if need be.
-fn in_groups(blocks: &mut [Block], kernel: impl Fn(&mut [Block; GROUP], usize)) {
+/// Calls `kernel` for every group of blocks; the last one is padded if need be.
+fn in_groups(blocks: &mut [Block], kernel: impl Fn(&mut [Block; GROUP])) {
     let (groups, rest) = blocks.as_chunks_mut::<GROUP>();
-    let whole = groups.len();
-    groups.iter_mut().enumerate().for_each(|(i, group)| kernel(group, i * GROUP));
+    groups.iter_mut().for_each(&kernel);
     if !rest.is_empty() {
         let mut padded = [0; GROUP];
         padded[..rest.len()].copy_from_slice(rest);
-        kernel(&mut padded, whole * GROUP);
+        kernel(&mut padded);
         rest.copy_from_slice(&padded[..rest.len()]);
         padded.zeroize();
     }
@@ -144,9 +154,14 @@ fn xor_encrypted_group(keys: &RoundKeys, inputs: &[Block; GROUP], out: &mut [u64
 }
 
 #[target_feature(enable = "avx512f,vaes")]
-fn hash_group(keys: &RoundKeys, offset: Block, first_tweak: Block, group: &mut [Block; GROUP]) {
+fn hash_group(
+    keys: &RoundKeys,
+    (xs, offset): (&[Block; GROUP], Block),
+    first_tweak: Block,
+    out: &mut [Block; GROUP],
+) {
     let offset = broadcast(offset);
-    let mut inner = load(group).map(|block| _mm512_xor_si512(block, offset));
+    let mut inner = load(xs).map(|block| _mm512_xor_si512(block, offset));
     encrypt(keys, &mut inner);
     let mut tweak = _mm512_add_epi64(broadcast(first_tweak), _mm512_set_epi64(3, 0, 2, 0, 1, 0, 0, 0));
     let step = _mm512_set_epi64(4, 0, 4, 0, 4, 0, 4, 0);
@@ -159,7 +174,7 @@ fn hash_group(keys: &RoundKeys, offset: Block, first_tweak: Block, group: &mut [
     for (outer, inner) in outer.iter_mut().zip(inner) {
         *outer = _mm512_xor_si512(*outer, inner);
     }
-    store(&outer, group);
+    store(&outer, out);
 }
 
 #[inline]
@@ -225,8 +240,8 @@ mod tests {
             blocks in proptest::collection::vec(any::<u128>(), 0..100),
         ) {
             let Some(simd) = Avx512::detect() else { return Ok(()) };
-            let mut wide = blocks.clone();
-            simd.hash(&simd.round_keys(key), offset, serial, &mut wide);
+            let mut wide = vec![1; blocks.len()];
+            simd.hash(&simd.round_keys(key), (&blocks, offset), serial, &mut wide);
             for (i, (x, pad)) in blocks.iter().zip(wide).enumerate() {
                 let inner = portable(key, x ^ offset);
                 prop_assert_eq!(pad, portable(key, inner ^ tweak(serial + i as u64)) ^ inner);
