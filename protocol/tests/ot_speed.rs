@@ -15,7 +15,7 @@ use tokio::runtime::Builder;
 const COUNT: usize = 1 << 24;
 
 /// OTs prepared at once; they are hashed in draws that stay in the cache.
-const PREPARED: usize = 1 << 17;
+const PREPARED: usize = 1 << 16;
 const DRAWN: usize = 1 << 10;
 
 /// Runs of each kind; the fastest counts.

@@ -89,9 +89,7 @@ impl SoftSpokenReceiver {
         self.0.sum(0, &mut choices);
         for (index, message) in (1..self.0.trees.len()).zip(message.chunks_exact_mut(blocks)) {
             self.0.sum(index, &mut total);
-            for (bytes, (sum, choice)) in message.iter_mut().zip(total.0.iter().zip(&choices.0)) {
-                *bytes = (sum ^ choice).to_le_bytes();
-            }
+            total.write_sum(&choices, message);
         }
         self.0.rows[0] = *choices;
         self.0.finish(blocks, out);
@@ -141,9 +139,7 @@ impl SoftSpokenSender {
             self.extension.sum(index, &mut ignored);
             for row in self.extension.rows_of(index) {
                 let mask = (*self.delta >> row & 1).wrapping_neg();
-                for (sum, bytes) in self.extension.rows[row].0.iter_mut().zip(correction) {
-                    *sum ^= Block::from_le_bytes(*bytes) & mask;
-                }
+                self.extension.rows[row].fold(correction, mask);
             }
         }
         self.extension.rows[0] = Row::ZERO;

@@ -4,6 +4,7 @@
 
 mod aes;
 mod columns;
+mod rows;
 mod sum;
 
 pub(super) use aes::RoundKeys;

@@ -1,5 +1,5 @@
 //! The sums over a tree's leaf streams, kept in registers. The twin of `PortableLeaves::sum`.
-#![allow(unsafe_code)] // Calls into target-feature code, and views of rows as registers.
+#![allow(unsafe_code)] // Calls into target-feature code.
 
 use std::arch::x86_64::*;
 
@@ -13,18 +13,6 @@ use super::aes::{RoundKeys, encrypt};
 const GROUP: usize = 4;
 
 type Part = [__m512i; GROUP];
-
-impl Row {
-    pub(super) fn registers(&self) -> &[__m512i; WIDE / 4] {
-        // SAFETY: a row has the size and alignment of that many registers, and any bits are valid in either.
-        unsafe { &*(&raw const *self).cast() }
-    }
-
-    pub(super) fn registers_mut(&mut self) -> &mut [__m512i; WIDE / 4] {
-        // SAFETY: as above.
-        unsafe { &mut *(&raw mut *self).cast() }
-    }
-}
 
 /// The leaves of a tree in summation order; `punctured` ones lack the first, whose factor is zero.
 pub(in super::super) struct WideLeaves {
