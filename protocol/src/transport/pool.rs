@@ -7,6 +7,9 @@ use super::MAX_FRAME;
 /// Buffers below this size are cheaper to allocate than to keep.
 const SMALLEST: usize = 64 << 10;
 
+/// What a kept buffer holds at least, so that one serves frames of any length and a packed frame with the row that overflows it.
+const CAPACITY: usize = MAX_FRAME + SMALLEST;
+
 /// How many are kept, at most: what both queues of a channel hold.
 const KEPT: usize = 16;
 
@@ -17,8 +20,11 @@ pub(super) struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
 impl Pool {
     /// A buffer of `len` bytes of no meaning.
     pub(super) fn take(&self, len: usize) -> Vec<u8> {
-        let used = if len < SMALLEST { None } else { self.buffers().pop() };
-        let mut buffer = used.unwrap_or_default();
+        if len < SMALLEST {
+            return vec![0; len];
+        }
+        let used = self.buffers().pop();
+        let mut buffer = used.unwrap_or_else(|| Vec::with_capacity(CAPACITY.max(len)));
         buffer.resize(len, 0);
         buffer
     }
@@ -26,7 +32,7 @@ impl Pool {
     /// Keeps `buffer` for later, if it is worth it.
     pub(super) fn give(&self, buffer: Vec<u8>) {
         let mut buffers = self.buffers();
-        if (SMALLEST..=2 * MAX_FRAME).contains(&buffer.capacity()) && buffers.len() < KEPT {
+        if (CAPACITY..=2 * CAPACITY).contains(&buffer.capacity()) && buffers.len() < KEPT {
             buffers.push(buffer);
         }
     }
@@ -51,6 +57,6 @@ mod tests {
                 assert_eq!(pool.take(len).len(), len);
             }
         }
-        assert!(pool.buffers().iter().all(|buffer| buffer.capacity() <= 2 * MAX_FRAME));
+        assert!(pool.buffers().iter().all(|buffer| buffer.capacity() <= 2 * CAPACITY));
     }
 }
