@@ -17,6 +17,9 @@ pub(super) struct HashInput {
     pub(super) blocks: usize,
 }
 
+/// Blocks that an input has on average from which on each is worked on by itself.
+const LONG: usize = 4;
+
 /// The tweak of the random OT with this serial number: each has 2^64 of its own, none is shared in a direction.
 pub(super) fn tweak(serial: u64) -> Block {
     Block::from(serial) << 64
@@ -38,10 +41,27 @@ impl OtHash {
     pub(super) fn expand(&mut self, inputs: &[HashInput], pads: &mut Vec<u64>) {
         let total: usize = inputs.iter().map(|input| input.blocks).sum();
         resize(&mut self.inner, inputs.len());
-        resize(&mut self.outer, total);
         pads.resize(2 * total, 0);
         self.inner.iter_mut().zip(inputs).for_each(|(inner, input)| *inner = input.x);
         self.permutation.encrypt(&mut self.inner);
+        if total < LONG * inputs.len() || !self.expand_long(inputs, pads) {
+            self.expand_short(inputs, pads);
+        }
+    }
+
+    /// One input after the other; false if the processor has no kernel for that.
+    fn expand_long(&self, inputs: &[HashInput], pads: &mut [u64]) -> bool {
+        let mut rest = pads;
+        inputs.iter().zip(self.inner.iter()).all(|(input, inner)| {
+            let (pad, after) = std::mem::take(&mut rest).split_at_mut(2 * input.blocks);
+            rest = after;
+            self.permutation.long_pad(*inner, input.tweak, pad)
+        })
+    }
+
+    /// The blocks of all inputs together, however few each has.
+    fn expand_short(&mut self, inputs: &[HashInput], pads: &mut [u64]) {
+        resize(&mut self.outer, pads.len() / 2);
         let (mut outer, mut words) = (self.outer.as_mut_slice(), pads.as_chunks_mut::<2>().0);
         for (input, &inner) in inputs.iter().zip(self.inner.iter()) {
             let (own, outer_rest) = outer.split_at_mut(input.blocks);
@@ -143,7 +163,7 @@ mod tests {
     fn expansion_equals_the_definition() {
         let mut hash = OtHash::new([7; 16]);
         let inputs: Vec<HashInput> =
-            (0..19).map(|i| HashInput { x: 3 << i, tweak: tweak(i), blocks: i as usize }).collect();
+            (0..75).map(|i| HashInput { x: 3 << i, tweak: tweak(i), blocks: i as usize }).collect();
         let mut pads = Vec::new();
         hash.expand(&inputs, &mut pads);
         let permute = |x: Block| {
@@ -157,6 +177,8 @@ mod tests {
             .map(|(x, tweak)| permute(permute(x) ^ tweak) ^ permute(x))
             .flat_map(|pad| [pad as u64, (pad >> 64) as u64])
             .collect();
+        assert_eq!(pads, expected);
+        hash.expand_short(&inputs, &mut pads);
         assert_eq!(pads, expected);
     }
 

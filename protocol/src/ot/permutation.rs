@@ -76,6 +76,18 @@ impl Permutation {
         }
     }
 
+    /// Fills `pad` (two words a block) with `π(inner ^ (tweak + i)) ^ inner` if this processor is fast at that; whether it did.
+    pub(super) fn long_pad(&self, inner: Block, tweak: Block, pad: &mut [u64]) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Wide(simd, keys) if (tweak as u64).checked_add(pad.len() as u64).is_some() => {
+                simd.pad(keys, inner, tweak, pad);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Sets every block of `out` to TMMO's H(x ^ `offset`, tweak) of the `xs`, with the tweaks of consecutive serial numbers.
     pub(super) fn hash(&self, xs: &[Block], offset: Block, first_serial: u64, out: &mut [Block]) {
         match self {

@@ -4,6 +4,7 @@
 
 mod aes;
 mod columns;
+mod expand;
 mod rows;
 mod sum;
 

@@ -3,6 +3,7 @@
 mod correctness;
 mod faults;
 mod ferret;
+mod speed;
 mod traffic;
 
 use super::*;
