@@ -183,6 +183,23 @@ mod tests {
     }
 
     #[test]
+    fn requests_of_four_million_cost_less_than_half_a_bit_an_ot() {
+        let mut extension = Extension::new(OtKind::Ferret);
+        let (mut stock, request) = (0, 1 << 22);
+        let bytes =
+            |payloads: &[(u64, u64)]| payloads.iter().map(|(bytes, times)| bytes * times).sum::<u64>();
+        let mut spent = Vec::new();
+        for _ in 0..17 {
+            let plan = extension.plan(request - stock.min(request));
+            stock = stock + plan.made - request;
+            spent.push(bytes(&plan.from_receiver()) + bytes(&plan.from_sender()));
+        }
+        assert_eq!(spent[0], 138_960 + 122_400 + 267_520);
+        let later: u64 = spent[1..].iter().sum();
+        assert!(8 * later * 2 < 16 * request, "{later} bytes for 16 requests");
+    }
+
+    #[test]
     fn requests_beyond_all_counting_saturate() {
         for kind in OtKind::ALL {
             let mut extension = Extension::new(kind);

@@ -83,7 +83,7 @@ fn seeds_cross_first_and_later_iterations_take_one_round() {
         },
     );
     let trees = wire_bytes(LpnSet::SMALLEST.message_bytes());
-    let seeds = wire_bytes(15 * 8192) + wire_bytes(15 * 1072);
+    let seeds = 4 * wire_bytes(15 * 2048) + wire_bytes(15 * 1072);
     for meter in [server, client] {
         let all = meter.of(Scope::OtExtension);
         assert_eq!(
