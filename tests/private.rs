@@ -40,6 +40,24 @@ fn private_evaluation_has_no_mismatch_and_costs_what_was_predicted() {
 }
 
 #[test]
+fn a_network_is_named_and_changes_nothing_but_time() {
+    let folder = tempfile::tempdir().unwrap();
+    image_folder(folder.path(), &tiny_checkpoint(), 1);
+    let plain = evaluate(folder.path(), &["--private"]);
+    let shaped = evaluate(folder.path(), &["--private", "--network", "100,2"]);
+    assert_eq!((&shaped["mismatches"], shaped["network"].as_str()), (&Value::from(0), Some("100,2")));
+    for key in ["bytes_total", "rounds_online", "correct"] {
+        assert_eq!(plain[key], shaped[key], "{key}");
+    }
+    let rounds = shaped["rounds_online"].as_f64().unwrap();
+    assert!(
+        shaped["seconds"].as_f64().unwrap() >= 0.001 * (rounds - 1.0),
+        "every round waits for the network"
+    );
+    run_eqo(["eval", "x.safetensors", "--data", "x", "--network", "lan"]).refused(2, &["--private"]);
+}
+
+#[test]
 fn evaluations_have_the_keys_of_the_contract() {
     let folder = tempfile::tempdir().unwrap();
     image_folder(folder.path(), &tiny_checkpoint(), 2);

@@ -18,9 +18,12 @@ mod groups;
 mod handshake;
 mod ledger;
 mod ot;
+mod shared;
+mod windows;
 mod wire;
 
-pub use comparison::{Comparison, Digit, Leaf, Merge};
+pub use comparison::{Comparison, Digit, Joint, Leaf, Term};
+pub use gates::{MASK_BITS, OPENED_BITS};
 pub use groups::{Group, groups};
 pub use handshake::{CONFIRMATION_BYTES, HELLO_BYTES, REQUEST_BYTES, WELCOME_BYTES};
 pub use ledger::{Flow, Ots, Scope, Sender};
@@ -28,10 +31,12 @@ pub use ot::{
     BASE_HELLO, BASE_POINT, EXTENSION_CHUNK, Extension, Iteration, LpnSet, OtKind, Plan, extension_bytes,
     prepared, setup_payloads,
 };
+pub use shared::{Gate, place_bits, top1};
+pub use windows::{WINDOW_OTS, ots, windows};
 pub use wire::{FRAME_HEADER, MAX_FRAME, frame_count, packed_bytes, wire_bytes};
 
-use crate::graph::{CheckedGraph, Conv, NodeId, Op, Output};
-use crate::layout::ConvLayout;
+use crate::graph::{CheckedGraph, NodeId};
+use gates::{Step, lanes, unmask};
 use ledger::Ledger;
 
 /// The choices of a private run that change its traffic.
@@ -41,26 +46,40 @@ pub struct Profile {
     pub ot: OtKind,
 }
 
-/// One node's online traffic.
+/// What the client learns of an inference.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Answer {
+    /// All logits.
+    #[default]
+    Logits,
+    /// The class of the largest logit, the first of several.
+    Top1,
+}
+
+/// One node's traffic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NodeCost {
     /// The node.
     pub node: NodeId,
-    /// Its messages.
-    pub flow: Flow,
-    /// The random OTs it consumes.
+    /// Its messages before an image is known.
+    pub offline: Flow,
+    /// Its messages afterwards.
+    pub online: Flow,
+    /// The random OTs it consumes, all of them offline.
     pub ots: Ots,
 }
 
 /// Traffic of a session so far, by scope.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Costs {
-    /// Parameters, graph, and batch sizes.
+    /// Parameters and graph.
     pub handshake: Flow,
     /// Base OTs, once a session.
     pub base_ot: Flow,
     /// Random OTs.
     pub ot_extension: Flow,
+    /// What the client asks for.
+    pub request: Flow,
     /// Every node of the graph, in its order.
     pub nodes: Vec<NodeCost>,
     /// Opening the logits.
@@ -70,17 +89,30 @@ pub struct Costs {
 impl Costs {
     /// The sum of all scopes.
     pub fn total(&self) -> Flow {
-        let fixed = self.handshake + self.base_ot + self.ot_extension + self.result;
-        self.nodes.iter().fold(fixed, |sum, node| sum + node.flow)
+        self.offline() + self.online()
+    }
+
+    /// What needs no image: set-up, random OTs, and the nodes' offline parts.
+    pub fn offline(&self) -> Flow {
+        let fixed = self.handshake + self.base_ot + self.ot_extension;
+        self.nodes.iter().fold(fixed, |sum, node| sum + node.offline)
+    }
+
+    /// What waits for an image.
+    pub fn online(&self) -> Flow {
+        self.nodes.iter().fold(self.request + self.result, |sum, node| sum + node.online)
     }
 
     /// The traffic of one scope.
     pub fn of(&self, scope: Scope) -> Flow {
+        let node = |node: NodeId, part: fn(&NodeCost) -> Flow| self.nodes.get(node).map(part);
         match scope {
             Scope::Handshake => self.handshake,
             Scope::BaseOt => self.base_ot,
             Scope::OtExtension => self.ot_extension,
-            Scope::Node(node) => self.nodes.get(node).map_or_else(Flow::default, |cost| cost.flow),
+            Scope::Request => self.request,
+            Scope::Offline(id) => node(id, |cost| cost.offline).unwrap_or_default(),
+            Scope::Node(id) => node(id, |cost| cost.online).unwrap_or_default(),
             Scope::Result => self.result,
         }
     }
@@ -89,15 +121,8 @@ impl Costs {
 /// A session of one inference of `batch` images, without its closing message.
 pub fn inference(graph: &CheckedGraph, profile: &Profile, batch: usize) -> Costs {
     let mut forecast = Forecast::new(graph, profile);
-    forecast.infer(batch);
+    forecast.infer(batch, Answer::Logits);
     forecast.costs()
-}
-
-/// The random OTs that a node consumes for `batch` images.
-pub fn ots(graph: &CheckedGraph, node: NodeId, batch: usize) -> Ots {
-    let mut ledger = Ledger::new();
-    run_node(&mut ledger, graph, node, batch);
-    ledger.take_ots()
 }
 
 /// Foretells a session message by message; what inferences leave over in the stock of random OTs carries over.
@@ -108,6 +133,8 @@ pub struct Forecast<'g> {
     server_sends: Extension,
     client_sends: Extension,
     spent: Vec<Ots>,
+    /// Batch sizes of the inferences that are prepared.
+    prepared: Vec<usize>,
 }
 
 impl<'g> Forecast<'g> {
@@ -125,47 +152,107 @@ impl<'g> Forecast<'g> {
         let spent = vec![Ots::default(); graph.nodes().len()];
         let extension = Extension::new(profile.ot);
         let (server_sends, client_sends) = (extension, extension);
-        Self { graph, ledger, stock: Ots::default(), server_sends, client_sends, spent }
+        Self { graph, ledger, stock: Ots::default(), server_sends, client_sends, spent, prepared: Vec::new() }
     }
 
-    /// Adds an inference of `batch` images.
-    pub fn infer(&mut self, batch: usize) {
-        self.ledger.set_scope(Scope::Handshake);
-        self.ledger.send(Sender::Client, REQUEST_BYTES as u64);
-        for node in 0..self.graph.nodes().len() {
-            let needed = ots(self.graph, node, batch);
-            self.prepare(needed);
-            self.ledger.set_scope(Scope::Node(node));
-            run_node(&mut self.ledger, self.graph, node, batch);
-            self.spent[node] += self.ledger.take_ots();
+    /// Adds the preparation of an inference of `batch` images.
+    pub fn prepare(&mut self, batch: usize) {
+        self.request();
+        self.offline(batch);
+        self.prepared.push(batch);
+    }
+
+    /// Adds an inference of `batch` images, which draws on the oldest preparation for that many, or prepares itself.
+    pub fn infer(&mut self, batch: usize, answer: Answer) {
+        self.request();
+        match self.prepared.iter().position(|&prepared| prepared == batch) {
+            Some(at) => drop(self.prepared.remove(at)),
+            None => self.offline(batch),
         }
-        self.ledger.set_scope(Scope::Result);
-        if let Some((node, conv)) = self.logits() {
-            let [_, height, width] = self.graph.shape(node);
-            gates::open(&mut self.ledger, conv, lanes(height * width, batch));
-        }
+        self.online(batch, answer);
     }
 
     /// Adds the message that ends the session.
     pub fn close(&mut self) {
-        self.ledger.set_scope(Scope::Handshake);
-        self.ledger.send(Sender::Client, REQUEST_BYTES as u64);
+        self.request();
     }
 
     /// Everything so far.
     pub fn costs(&self) -> Costs {
-        let node = |(node, &ots)| NodeCost { node, flow: self.ledger.row(Scope::Node(node)), ots };
+        let row = |scope| self.ledger.row(scope);
+        let node = |(node, &ots)| NodeCost {
+            node,
+            offline: row(Scope::Offline(node)),
+            online: row(Scope::Node(node)),
+            ots,
+        };
         Costs {
-            handshake: self.ledger.row(Scope::Handshake),
-            base_ot: self.ledger.row(Scope::BaseOt),
-            ot_extension: self.ledger.row(Scope::OtExtension),
+            handshake: row(Scope::Handshake),
+            base_ot: row(Scope::BaseOt),
+            ot_extension: row(Scope::OtExtension),
+            request: row(Scope::Request),
             nodes: self.spent.iter().enumerate().map(node).collect(),
-            result: self.ledger.row(Scope::Result),
+            result: row(Scope::Result),
         }
     }
 
-    /// Fills the stock up to `needed` and takes it out again.
-    fn prepare(&mut self, needed: Ots) {
+    fn request(&mut self) {
+        self.ledger.set_scope(Scope::Request);
+        self.ledger.send(Sender::Client, REQUEST_BYTES as u64);
+    }
+
+    fn offline(&mut self, batch: usize) {
+        for window in windows(self.graph, batch) {
+            let mut needed = Ots::default();
+            for node in window.clone() {
+                let ots = ots(self.graph, node, batch);
+                self.spent[node] += ots;
+                needed += ots;
+            }
+            self.extend(needed);
+            for part in [Step::offer, Step::choose, Step::correct] {
+                for node in window.clone() {
+                    self.ledger.set_scope(Scope::Offline(node));
+                    if let Some(step) = Step::new(self.graph, node, batch) {
+                        part(&step, &mut self.ledger);
+                    }
+                }
+            }
+        }
+    }
+
+    fn online(&mut self, batch: usize, answer: Answer) {
+        self.ledger.set_scope(Scope::Node(0));
+        let pixels = lanes(self.graph.shape(0).iter().product(), batch);
+        unmask(&mut self.ledger, pixels, u64::from(self.graph.extension_bits(0)));
+        let steps = (0..self.graph.nodes().len()).map(|node| (node, Step::new(self.graph, node, batch)));
+        for (node, step) in steps.filter_map(|(node, step)| Some((node, step?))) {
+            self.ledger.set_scope(Scope::Node(node));
+            step.online(&mut self.ledger);
+            if node + 1 == self.graph.nodes().len() {
+                self.reveal(&step, answer);
+            }
+        }
+    }
+
+    fn reveal(&mut self, step: &Step, answer: Answer) {
+        match answer {
+            Answer::Logits => {
+                self.ledger.set_scope(Scope::Result);
+                step.open(&mut self.ledger);
+            }
+            Answer::Top1 => {
+                let (gate, opened) = step.top1();
+                self.extend(gate.ots());
+                self.ledger.set_scope(Scope::Result);
+                gate.book(&mut self.ledger);
+                self.ledger.send(Sender::Server, opened);
+            }
+        }
+    }
+
+    /// Fills the stock of random OTs up to `needed` and takes them out.
+    fn extend(&mut self, needed: Ots) {
         self.ledger.set_scope(Scope::OtExtension);
         let server = self.server_sends.plan(needed.server_sends.saturating_sub(self.stock.server_sends));
         let client = self.client_sends.plan(needed.client_sends.saturating_sub(self.stock.client_sends));
@@ -176,30 +263,6 @@ impl<'g> Forecast<'g> {
         self.stock.server_sends = self.stock.server_sends.saturating_sub(needed.server_sends);
         self.stock.client_sends = self.stock.client_sends.saturating_sub(needed.client_sends);
     }
-
-    fn logits(&self) -> Option<(NodeId, &'g Conv)> {
-        let node = self.graph.nodes().len() - 1;
-        match &self.graph.nodes()[node].op {
-            Op::Conv(conv) => Some((node, conv)),
-            Op::Input(_) | Op::SumPool { .. } => None,
-        }
-    }
-}
-
-fn run_node(ledger: &mut Ledger, graph: &CheckedGraph, id: NodeId, batch: usize) {
-    let Op::Conv(conv) = &graph.nodes()[id].op else { return };
-    let shape = graph.shape(id);
-    let columns = ConvLayout::new(conv, graph.shape(conv.input), shape).columns();
-    gates::matmul(ledger, conv, lanes(columns, batch));
-    if let Output::Activation { bits, .. } = conv.output {
-        gates::requantize(ledger, &groups(conv), bits, lanes(shape[1] * shape[2], batch));
-        let elements = lanes(shape.iter().product(), batch);
-        gates::extend(ledger, elements, bits, graph.extension_bits(id));
-    }
-}
-
-fn lanes(each: usize, batch: usize) -> u64 {
-    (each as u64).saturating_mul(batch as u64)
 }
 
 #[cfg(test)]
@@ -213,7 +276,9 @@ mod tests {
         for ot in OtKind::ALL {
             let mut forecast = Forecast::new(checkpoint.graph(), &Profile { ot });
             let setup = forecast.costs().total().bytes();
-            [usize::MAX, usize::MAX / 2, 1 << 40, 1].into_iter().for_each(|batch| forecast.infer(batch));
+            [usize::MAX, usize::MAX / 2, 1 << 40, 1]
+                .into_iter()
+                .for_each(|batch| forecast.infer(batch, Answer::Logits));
             let total = forecast.costs().total();
             assert!(setup < 1 << 20 && total.bytes() == u64::MAX && total.rounds < 10_000, "{ot:?}");
         }

@@ -1,9 +1,7 @@
-//! What both parties' commands share: runtime, connection settings, OT kind.
-
-use std::time::Duration;
+//! What both parties' commands share: runtime, names of networks and of OT kinds.
 
 use eqo_protocol::ot::OtKind;
-use eqo_protocol::transport::TransportConfig;
+use eqo_protocol::transport::Link;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::args::Ot;
@@ -17,9 +15,16 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
     })
 }
 
-/// Settings of a connection whose peer may be silent for `timeout`.
-pub(crate) fn transport(timeout: Duration) -> TransportConfig {
-    TransportConfig { timeout }
+/// A network as people name it, and as `--network` reads it.
+pub(crate) fn network_name(link: Link) -> String {
+    match link {
+        Link::LAN => "lan".to_owned(),
+        Link::WAN => "wan".to_owned(),
+        Link { bytes_per_second, rtt } => {
+            // Nanoseconds first: seconds times 1000 would show the binary fraction.
+            format!("{},{}", bytes_per_second as f64 / 1e6, rtt.as_nanos() as f64 / 1e6)
+        }
+    }
 }
 
 impl Ot {

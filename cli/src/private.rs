@@ -9,7 +9,7 @@ use eqo_checkpoints::engine::Engine;
 use eqo_datasets::Dataset;
 use eqo_protocol::report::{Report, Row};
 use eqo_protocol::session::client::{Client, ClientConfig, connect};
-use eqo_protocol::transport;
+use eqo_protocol::transport::{self, Link, TransportConfig};
 
 use crate::args::PrivateArgs;
 use crate::evaluation::{Evaluation, LayerFigures, PrivateFigures, count_correct, integer_logits};
@@ -25,6 +25,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) parameters: PrivateArgs,
     /// Longest wait of either party for the other.
     pub(crate) timeout: Duration,
+    /// The network that both parties imitate; the loopback as it is if `None`.
+    pub(crate) network: Option<Link>,
 }
 
 /// Classifies `dataset` privately and compares every logit with `engine`, which runs the same checkpoint.
@@ -33,23 +35,38 @@ pub(crate) fn evaluate(
     dataset: &Dataset,
     setting: &Setting<'_>,
 ) -> Result<Evaluation, Failure> {
+    run(engine, dataset.pixels(), setting, &|logits| Some(count_correct(logits, dataset)))
+}
+
+/// The same for images without labels, `[images][channels][height][width]`: cost and equality, no accuracy.
+pub(crate) fn measure(engine: &Engine, pixels: &[u8], setting: &Setting<'_>) -> Result<Evaluation, Failure> {
+    run(engine, pixels, setting, &|_| None)
+}
+
+fn run(
+    engine: &Engine,
+    pixels: &[u8],
+    setting: &Setting<'_>,
+    correct: &dyn Fn(&[Vec<i64>]) -> Option<usize>,
+) -> Result<Evaluation, Failure> {
     interrupt::watch()?;
-    let expected = integer_logits(engine, dataset)?;
+    let expected = integer_logits(engine, pixels)?;
+    let images: Vec<&[u8]> = pixels.chunks(engine.graph().shape(0).iter().product()).collect();
     let start = Instant::now();
     let mut server = Server::start(setting)?;
     let runtime = party::runtime()?;
-    let channel = transport::connect(&server.address, runtime.handle(), party::transport(setting.timeout))?;
+    let settings = TransportConfig { timeout: setting.timeout, link: setting.network };
+    let channel = transport::connect(&server.address, runtime.handle(), settings)?;
     let ot = setting.parameters.ot.kind();
     let mut client =
         connect(channel, &ClientConfig { ot, expected_graph: Some(engine.graph().graph_hash()) })?;
-    let logits = infer_all(&mut client, dataset, setting.parameters.batch)?;
+    let logits = infer_all(&mut client, &images, setting.parameters.batch)?;
     let report = client.close()?;
     server.finish()?;
-    let correct = count_correct(&logits, dataset);
     let mismatches = expected.iter().zip(&logits).filter(|(plain, private)| plain != private).count();
     let model = &engine.graph().graph().name;
-    let mut evaluation = Evaluation::plain(model, "private", dataset.len(), correct, start);
-    evaluation.private = Some(figures(&report, mismatches, setting.parameters));
+    let mut evaluation = Evaluation::plain(model, "private", images.len(), correct(&logits), start);
+    evaluation.private = Some(figures(&report, mismatches, setting));
     Ok(evaluation)
 }
 
@@ -75,23 +92,23 @@ pub(crate) fn verdict(evaluation: &Evaluation) -> Result<(), Failure> {
     })
 }
 
-fn infer_all(client: &mut Client, dataset: &Dataset, batch: usize) -> Result<Vec<Vec<i64>>, Failure> {
+fn infer_all(client: &mut Client, images: &[&[u8]], batch: usize) -> Result<Vec<Vec<i64>>, Failure> {
     let bar = Progress::new("private inference");
-    let images: Vec<&[u8]> = (0..dataset.len()).map(|index| dataset.image(index)).collect();
     let mut logits = Vec::with_capacity(images.len());
-    for images in images.chunks(batch) {
+    for some in images.chunks(batch) {
         interrupt::check("the server process ends with this one")?;
-        logits.extend(client.infer(images)?);
-        bar.set(logits.len(), dataset.len());
+        logits.extend(client.infer(some)?);
+        bar.set(logits.len(), images.len());
     }
     Ok(logits)
 }
 
-fn figures(report: &Report, mismatches: usize, parameters: PrivateArgs) -> PrivateFigures {
+fn figures(report: &Report, mismatches: usize, setting: &Setting<'_>) -> PrivateFigures {
     PrivateFigures {
         mismatches,
-        profile: parameters.profile.name(),
-        batch: parameters.batch,
+        profile: setting.parameters.profile.name(),
+        batch: setting.parameters.batch,
+        network: setting.network.map(party::network_name),
         // No offline phase exists yet: the protocol reports everything as online.
         bytes_offline: 0,
         bytes_online: report.bytes(),
@@ -129,6 +146,9 @@ impl Server {
         command.arg("serve").arg(setting.checkpoint).args(["--listen", "127.0.0.1:0", "--sessions", "1"]);
         command.args(["--max-batch", &setting.parameters.batch.to_string(), "--until-stdin-ends"]);
         command.args(["--timeout", &setting.timeout.as_secs_f64().to_string()]);
+        if let Some(link) = setting.network {
+            command.args(["--network", &party::network_name(link)]);
+        }
         // The child watches its stdin: when this process ends, however it ends, the pipe closes and the child stops.
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| child_failure("start the server process", &error))?;

@@ -5,31 +5,40 @@
 //!
 //! Security is semi-honest: every message a gate sends is masked by a fresh pad of a random OT or is the difference of
 //! a secret and a uniform value used nowhere else, so it can be simulated from its length, and the lengths depend on
-//! the public graph alone. What each gate sends is written once, in [`eqo_checkpoints::cost`].
+//! the public graph alone. What each gate of a network sends is written once, in [`eqo_checkpoints::cost`].
 //!
-//! | gate | functionality | rounds, at most |
+//! What a network runs, with an offline part that needs no image:
+//!
+//! | gate | functionality | rounds online, at most |
+//! |---|---|---|
+//! | [`products`] | `[W·R] <- W, R` | none |
+//! | [`requantize`] | `[clamp((y + 2^(s-1)) >> s)] <- [y]`, in the ring of its readers | 3 + tree depth |
+//! | [`mask`] | `x − R <- [x], R`, to the server | 1 |
+//! | [`open`] | `y <- [y]`, to the client | 1 |
+//!
+//! The parts of it, and gates for shares that neither party knew before, which use prepared random OTs only:
+//!
+//! | gate | functionality | rounds |
 //! |---|---|---|
 //! | [`and`](mod@and) | `<z> <- <x>·<y>` | 1 |
-//! | [`compare`] | three carries of `[y]` for all groups | 2 + tree depth |
-//! | [`convert`] | `[b] <- <b>` | 2 |
-//! | [`multiplex`] | `[b·x] <- <b>, [x]` | 2 |
-//! | [`requantize`] | `[clamp((y + 2^(s-1)) >> s)] <- [y]` | 6 + tree depth |
-//! | [`extend`] | `[x] in Z_{2^L} <- [x] in Z_{2^(a+1)}` | 2, or none |
-//! | [`matmul`] | `[W x] <- W, [x]` | 2 |
-//! | [`open`] | `y <- [y]`, to the client | 1 |
+//! | [`compare`] | carries of `[y]` | 1 or 2, + tree depth |
+//! | [`convert`] | `[b] <- <b>`; `[b·x] <- <b>, [x]` | 2 |
+//! | [`resize`] | `[x] in Z_{2^L} <- [x] in Z_{2^l}`; `[x >> s] <- [x]` | 2, or 4 + tree depth |
+//! | [`maximum`] | `[max x] <- [x]`, its place, ReLU, signs | see there |
 
 pub mod and;
 pub mod compare;
 pub mod convert;
-pub mod extend;
-pub mod matmul;
-pub mod multiplex;
+pub mod mask;
+pub mod maximum;
 pub mod open;
+pub mod products;
 pub mod requantize;
+pub mod resize;
 
 use crate::ot::Ots;
 use crate::transport::Channel;
-use crate::{PartyRng, Role};
+use crate::{Error, PartyRng, Role};
 
 /// What a party runs gates with.
 pub struct Party<'p> {
@@ -48,4 +57,12 @@ impl Party<'_> {
     pub fn is_server(&self) -> bool {
         self.role == Role::Server
     }
+}
+
+fn same_length(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
+    if expected == found {
+        return Ok(());
+    }
+    let next = "give one for each element";
+    Err(Error::Config { what, expected: expected.to_string(), found: found.to_string(), next })
 }

@@ -1,106 +1,62 @@
 //! The graph on shares: every node's output as two additive shares, one at each party.
 //!
-//! Both parties walk the same public graph; only the products of a convolution differ between them, which is what
-//! [`Side`] is for. The linear steps (tile transforms, tap shifts, bias, residual, pooling) are local, by the same
-//! functions of [`eqo_checkpoints::layout`] that the plain engine uses.
+//! Before an image is known ([`Server::prepare`], [`Client::prepare`]) the client draws a mask R for the image and every
+//! activation, and both parties compute shares of everything that is linear in these masks: `W·R` of every convolution, by
+//! oblivious transfer. The client's share of a tensor is its mask, or follows from masks, so that all its shares are known
+//! then, and its choices in every comparison too. Afterwards ([`Server::infer`], [`Client::infer`]) the server multiplies
+//! `x − R` in the clear, and only the requantizations need messages.
+//!
+//! The linear steps (tile transforms, tap shifts, bias, residual, pooling) are local, by the same functions of
+//! [`eqo_checkpoints::layout`] that the plain engine uses.
+//!
+//! The offline part treats the graph window by window ([`eqo_checkpoints::cost::windows`]); in a window all messages of one
+//! direction travel together, in three flights: the server's choices, the client's products and choices, the server's
+//! corrections. At any time only one party sends, so neither can block the other.
 
 mod client;
-mod conv;
+mod linear;
 mod server;
 
-pub use client::ClientSide;
-pub use server::ServerSide;
+pub use client::{Client, ClientMaterial};
+pub use server::{Server, ServerMaterial};
 
-use eqo_checkpoints::cost;
+use eqo_checkpoints::cost::{self, Ots as OtCount};
 use eqo_checkpoints::graph::{CheckedGraph, NodeId, Op};
-use eqo_checkpoints::layout::sum_pool;
 
 use crate::Error;
 use crate::gates::Party;
-use crate::gates::matmul::Products;
 use crate::transport::Scope;
 use zeroize::Zeroizing;
 
 /// One party's shares of a node's output, wiped when dropped.
 pub type Shares = Zeroizing<Vec<u64>>;
 
-/// What the two parties do differently in a convolution.
-pub trait Side {
-    /// This party's share of the convolution's products; `rows` is its share of the gathered input.
-    ///
-    /// # Errors
-    /// Those of [`Products`].
-    fn multiply(
-        &self,
-        party: &mut Party,
-        node: NodeId,
-        products: &Products,
-        rows: &[u64],
-    ) -> Result<Vec<u64>, Error>;
+/// Books what follows under a scope, in the meter and with whoever keeps time.
+pub type Enter<'e> = dyn FnMut(Scope) + 'e;
 
-    /// Adds this party's share of the biases to accumulators `[batch][out][pixels]`.
-    fn add_bias(&self, node: NodeId, pixels: usize, accumulators: &mut [u64]);
+pub(crate) fn enter(party: &mut Party, entered: &mut Enter, scope: Scope) {
+    entered(scope);
+    party.channel.set_scope(scope);
 }
 
-/// A walk over the graph with `batch` images.
-pub struct Walk<'w, S> {
-    /// The public graph.
-    pub graph: &'w CheckedGraph,
-    /// This party's part of the convolutions.
-    pub side: &'w S,
-    /// Images.
-    pub batch: usize,
+/// What these nodes consume.
+fn ots_of(graph: &CheckedGraph, nodes: std::ops::Range<NodeId>, batch: usize) -> OtCount {
+    let mut needed = OtCount::default();
+    nodes.for_each(|node| needed += cost::ots(graph, node, batch));
+    needed
 }
 
-impl<S: Side> Walk<'_, S> {
-    /// Evaluates all nodes on this party's share of the image `[batch][channels][height][width]` and returns its share
-    /// of the logits, `[batch][classes]` and one pixel. `entered` is told each scope that begins.
-    ///
-    /// # Errors
-    /// Those of the channel and the OTs.
-    pub fn run(
-        &self,
-        party: &mut Party,
-        image: Vec<u64>,
-        mut entered: impl FnMut(Scope),
-    ) -> Result<Shares, Error> {
-        let last_use = last_uses(self.graph);
-        let mut shares: Vec<Shares> = Vec::with_capacity(last_use.len());
-        let mut image = Some(image);
-        for (id, node) in self.graph.nodes().iter().enumerate() {
-            entered(Scope::OtExtension);
-            self.prepare(party, id)?;
-            entered(Scope::Node(id));
-            party.channel.set_scope(Scope::Node(id));
-            let output = match &node.op {
-                Op::Input(_) => image.take().unwrap_or_default(),
-                Op::Conv(conv) => self.conv(party, id, conv, &shares)?,
-                Op::SumPool { input } => {
-                    let [_, height, width] = self.graph.shape(*input);
-                    sum_pool(height * width, &shares[*input])
-                }
-            };
-            shares.push(Zeroizing::new(output));
-            for (earlier, _) in last_use.iter().enumerate().filter(|(_, last)| **last == id) {
-                shares[earlier] = Shares::default();
-            }
-        }
-        Ok(shares.pop().unwrap_or_default())
-    }
-
-    /// Fills the stock of random OTs up to what node `id` consumes.
-    fn prepare(&self, party: &mut Party, id: NodeId) -> Result<(), Error> {
-        let needed = cost::ots(self.graph, id, self.batch);
-        let (send, receive) = if party.is_server() {
-            (needed.server_sends, needed.client_sends)
-        } else {
-            (needed.client_sends, needed.server_sends)
-        };
-        let missing = |needed: u64, left: usize| (needed as usize).saturating_sub(left);
-        let send = missing(send, party.ots.left_as_sender());
-        let receive = missing(receive, party.ots.left_as_receiver());
-        party.ots.prepare(party.channel, send, receive)
-    }
+/// Fills the stock of random OTs up to `needed`.
+pub(crate) fn extend_stock(party: &mut Party, needed: OtCount) -> Result<(), Error> {
+    let (send, receive) = if party.is_server() {
+        (needed.server_sends, needed.client_sends)
+    } else {
+        (needed.client_sends, needed.server_sends)
+    };
+    let missing = |needed: u64, left: usize| (needed as usize).saturating_sub(left);
+    let send = missing(send, party.ots.left_as_sender());
+    let receive = missing(receive, party.ots.left_as_receiver());
+    party.ots.prepare(party.channel, send, receive)
 }
 
 /// For each node the last one that reads it, after which a party forgets its shares; itself if none does.

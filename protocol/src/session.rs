@@ -3,12 +3,13 @@
 //! ```text
 //! client                               server
 //!   magic, version, OT parameter  ->
-//!                                 <-   magic, version, verdict, largest batch; the graph as JSON
+//!                                 <-   magic, version, verdict, limits; the graph as JSON
 //!   verdict, hash of the graph    ->
 //!              base OTs in both directions
-//!   batch size                    ->         (any number of inferences; a batch of zero ends the session)
+//!   request: prepare, infer, end  ->         (any number of them)
+//!              the offline part of the graph, if nothing is prepared
 //!              the graph, node by node
-//!                                 <-   the server's shares of the logits
+//!                                 <-   the server's shares of the logits, or of the class
 //! ```
 //!
 //! The server holds the weights, the client the images; only the client learns logits. Each party checks every length
@@ -17,31 +18,38 @@
 mod clock;
 mod handshake;
 mod limits;
+mod stock;
 
 pub mod client;
 pub mod server;
 
-use eqo_checkpoints::cost::{Forecast, Profile};
-use eqo_checkpoints::graph::CheckedGraph;
+use eqo_checkpoints::cost::{self, Answer, Forecast, Profile};
+use eqo_checkpoints::graph::{CheckedGraph, Op};
 
 use crate::Error;
+use crate::gates::Party;
+use crate::gates::maximum::argmax;
+use crate::gates::open::open;
+use crate::gates::resize::extend_signed;
+use crate::layers::{self, Enter, Shares, logit_ring};
 use crate::ot::OtKind;
 use crate::report::Report;
 use crate::transport::{Channel, Scope};
 use clock::Clock;
+use handshake::Request;
 
 /// What a session has done so far, and whether it may go on.
 struct Log {
     kind: OtKind,
-    batches: Vec<usize>,
+    requests: Vec<Request>,
     clock: Clock,
-    /// Set while an inference runs, so that it stays set if one fails.
+    /// Set while a request is being served, so that it stays set if that fails.
     broken: bool,
 }
 
 impl Log {
     fn new(kind: OtKind, clock: Clock) -> Self {
-        Self { kind, batches: Vec::new(), clock, broken: false }
+        Self { kind, requests: Vec::new(), clock, broken: false }
     }
 
     /// Refuses to go on after a failure: the parties no longer agree on what comes next, and logits could be garbage.
@@ -50,29 +58,72 @@ impl Log {
             return Ok(());
         }
         Err(Error::PeerClosed {
-            scope: Scope::Handshake,
+            scope: Scope::Request,
             found: "a session in which an inference has failed".to_owned(),
         })
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self, request: Request) {
+        self.requests.push(request);
         self.broken = true;
         // Waiting for a request isn't work.
-        self.clock.skip(Scope::Handshake);
+        self.clock.skip(Scope::Request);
     }
 
-    fn finish(&mut self, batch: usize) {
-        self.clock.enter(Scope::Handshake);
-        self.batches.push(batch);
+    fn finish(&mut self) {
+        self.clock.enter(Scope::Request);
         self.broken = false;
     }
 
-    fn report(&self, channel: &Channel, graph: &CheckedGraph, closed: bool) -> Report {
+    fn report(&self, channel: &Channel, graph: &CheckedGraph) -> Report {
         let mut forecast = Forecast::new(graph, &Profile { ot: self.kind });
-        self.batches.iter().for_each(|&batch| forecast.infer(batch));
-        if closed {
-            forecast.close();
+        for request in &self.requests {
+            match *request {
+                Request::Close => forecast.close(),
+                Request::Prepare(batch) => forecast.prepare(batch),
+                Request::Infer(batch, answer) => forecast.infer(batch, answer),
+            }
         }
         Report::new(graph, &forecast.costs(), channel.meter(), |scope| self.clock.seconds(scope))
     }
+}
+
+/// From shares of the logits to what the client may learn; nothing at the server.
+fn reveal(
+    party: &mut Party,
+    graph: &CheckedGraph,
+    (shares, batch): (&Shares, usize),
+    answer: Answer,
+    entered: &mut Enter,
+) -> Result<Vec<i64>, Error> {
+    let opened = match (answer, graph.nodes().last().map(|node| &node.op)) {
+        (Answer::Top1, Some(Op::Conv(conv))) => {
+            let rows = shares.len() / conv.out_channels;
+            let gate = cost::top1(conv, rows);
+            layers::enter(party, entered, Scope::OtExtension);
+            layers::extend_stock(party, gate.ots())?;
+            layers::enter(party, entered, Scope::Result);
+            let rings: Vec<(u32, usize)> =
+                conv.ring_bits.iter().map(|&ring| (u32::from(ring), rows)).collect();
+            let wide = u32::from(conv.widest_ring()) + 1;
+            let by_class = transpose(shares, batch, conv.out_channels);
+            let wider = extend_signed(party, (&rings, wide), &by_class)?;
+            let by_image = transpose(&wider, conv.out_channels, batch);
+            let place_bits = cost::place_bits(conv);
+            let places = argmax(party, (wide, conv.out_channels), u32::from(place_bits), &by_image)?;
+            // Opening reads a signed integer, a place is unsigned.
+            let opened = open(party, |_| place_bits, &places)?;
+            opened.map(|places| places.iter().map(|place| place & ((1 << place_bits) - 1)).collect())
+        }
+        _ => {
+            layers::enter(party, entered, Scope::Result);
+            open(party, |element| logit_ring(graph, element), shares)?
+        }
+    };
+    Ok(opened.unwrap_or_default())
+}
+
+/// `[rows][columns]` to `[columns][rows]`.
+fn transpose(values: &[u64], rows: usize, columns: usize) -> Vec<u64> {
+    (0..columns).flat_map(|column| (0..rows).map(move |row| values[row * columns + column])).collect()
 }

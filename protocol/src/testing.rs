@@ -40,7 +40,8 @@ pub fn run_parties<S: Send, C: Send>(
 ) -> Outcome<S, C> {
     let runtime =
         Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime for tests");
-    let (server_channel, client_channel) = memory_pair(buffer, runtime.handle(), TransportConfig { timeout });
+    let (server_channel, client_channel) =
+        memory_pair(buffer, runtime.handle(), TransportConfig { timeout, ..TransportConfig::default() });
     let (server, client) = thread::scope(|scope| {
         let server = scope.spawn(|| run_party(server_channel, 1, server));
         let client = scope.spawn(|| run_party(client_channel, 2, client));

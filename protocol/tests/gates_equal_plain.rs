@@ -4,38 +4,48 @@
 
 mod common;
 
-use common::{both, reveal, run_gate, share};
+use common::{both, requantize, reveal, run_gate, run_priced, share};
 use eqo_checkpoints::arith::{requantize as plain_requantize, to_signed};
-use eqo_checkpoints::cost::Group;
-use eqo_checkpoints::cost::Scope;
-use eqo_protocol::gates::and::and;
-use eqo_protocol::gates::convert::bit_to_arithmetic;
-use eqo_protocol::gates::extend::extend;
-use eqo_protocol::gates::multiplex::multiplex;
+use eqo_checkpoints::cost::{Gate, Group, Scope};
+use eqo_protocol::gates::and::{Factors, and};
+use eqo_protocol::gates::convert::{bit_to_arithmetic, multiplex};
+use eqo_protocol::gates::maximum::{argmax, max_pool, negative, relu};
 use eqo_protocol::gates::open::open;
-use eqo_protocol::gates::requantize::requantize;
+use eqo_protocol::gates::requantize::Requantization;
+use eqo_protocol::gates::resize::{extend_known_msb, extend_signed, truncate_and_reduce};
 use eqo_protocol::testing::seeded;
-use rand::Rng;
+use rand::{Rng, RngExt};
 
 #[test]
-fn and_equals_plain_for_every_share_of_every_pair_of_bits() {
-    let bits = |shift: usize| (0..16 * 5).map(|i| i >> shift & 1 == 1).collect::<Vec<bool>>();
-    let [xs, xc, ys, yc] = [0, 1, 2, 3].map(bits);
-    let (server, client, [meter, _]) =
-        run_gate(both(xs.len()), |party| and(party, &xs, &ys), |party| and(party, &xc, &yc));
-    for i in 0..xs.len() {
-        assert_eq!(server[i] ^ client[i], (xs[i] ^ xc[i]) & (ys[i] ^ yc[i]));
+fn and_equals_plain_for_every_share_of_every_factor_and_pair() {
+    let all = 0..64_u8;
+    let factors = |shift: u8| Factors {
+        x: all.clone().map(|i| i >> shift & 1 == 1).collect(),
+        y: all.clone().map(|i| i >> (2 + 2 * shift) & 3).collect(),
+        pairs: 40,
+    };
+    let gate = |shift: u8| {
+        move |party: &mut eqo_protocol::gates::Party| {
+            let triples = party.ots.bit_triples(64)?;
+            and(party, &triples, &factors(shift))
+        }
+    };
+    let (server, client, [meter, _]) = run_gate(both(64), gate(0), gate(1));
+    for i in 0..64 {
+        let (x, y) = ((i & 1) ^ (i >> 1 & 1), (i >> 2 & 3) ^ (i >> 4 & 3));
+        let products = if i < 40 { 3 } else { 1 };
+        assert_eq!((server[i] ^ client[i]) & products, (if x == 1 { y as u8 } else { 0 }) & products);
     }
     assert_eq!(meter.of(Scope::Node(0)).rounds, 1);
 }
 
 #[test]
 fn bit_to_arithmetic_equals_plain_for_every_share_and_ring() {
-    for ring in 2..=64 {
+    for ring in 2..=64_u8 {
         let server_bits = [false, false, true, true];
         let client_bits = [false, true, false, true];
-        let (server, client, _) = run_gate(
-            both(4),
+        let (server, client) = run_priced(
+            &Gate::Convert { count: 4, ring: u64::from(ring) },
             |party| bit_to_arithmetic(party, &server_bits, u32::from(ring)),
             |party| bit_to_arithmetic(party, &client_bits, u32::from(ring)),
         );
@@ -49,9 +59,9 @@ fn multiplex_equals_plain_for_every_bit_and_4_bit_share() {
     let all = || 0..256_u64;
     let (bits_s, bits_c): (Vec<bool>, Vec<bool>) = all().map(|i| (i & 1 == 1, i & 2 == 2)).unzip();
     let (xs, xc): (Vec<u64>, Vec<u64>) = all().map(|i| (i >> 2 & 7, i >> 5 & 7)).unzip();
-    for ring in [3, 4, 9, 64] {
-        let (server, client, _) = run_gate(
-            both(256),
+    for ring in [3_u8, 4, 9, 64] {
+        let (server, client) = run_priced(
+            &Gate::Multiplex { count: 256, ring: u64::from(ring) },
             |party| multiplex(party, &bits_s, &xs, u32::from(ring)),
             |party| multiplex(party, &bits_c, &xc, u32::from(ring)),
         );
@@ -63,22 +73,100 @@ fn multiplex_equals_plain_for_every_bit_and_4_bit_share() {
 }
 
 #[test]
-fn extend_equals_plain_for_every_activation_and_every_share() {
-    for act in 2..=5_u8 {
-        let modulus = 1_u64 << (act + 1);
-        let pairs: Vec<(u64, u64)> = (0..modulus / 2)
-            .flat_map(|x| (0..modulus).map(move |s| (s, (x + modulus - s) % modulus)))
-            .collect();
-        let (xs, xc): (Vec<u64>, Vec<u64>) = pairs.into_iter().unzip();
-        for ring in [act + 1, act + 2, 17, 62] {
-            let (server, client, _) = run_gate(
-                both(xs.len()),
-                |party| extend(party, act, ring, xs.clone()),
-                |party| extend(party, act, ring, xc.clone()),
+fn extension_with_known_top_bit_equals_plain_for_every_value_and_every_share() {
+    for from in 3..=6_u8 {
+        let modulus = 1_u64 << from;
+        let (values, shares): (Vec<u64>, Vec<u64>) =
+            (0..modulus / 2).flat_map(|x| (0..modulus).map(move |s| (x, s))).unzip();
+        let others: Vec<u64> = values.iter().zip(&shares).map(|(x, s)| x.wrapping_sub(*s)).collect();
+        for to in [from, from + 1, 17, 62] {
+            let widths = (u32::from(from), u32::from(to));
+            let count = values.len() as u64;
+            let (server, client) = run_priced(
+                &Gate::ExtendKnownMsb { count, from: u64::from(from), to: u64::from(to) },
+                |party| extend_known_msb(party, widths, &shares),
+                |party| extend_known_msb(party, widths, &others),
             );
-            let want: Vec<u64> = xs.iter().zip(&xc).map(|(s, c)| (s + c) % modulus).collect();
-            assert_eq!(reveal(&server, &client, ring), want, "{act} to {ring} bits");
+            assert_eq!(reveal(&server, &client, to), values, "{from} to {to} bits");
         }
+    }
+}
+
+/// Every share of every value of `bits` bits.
+fn every_share(bits: u8) -> [Vec<u64>; 2] {
+    let (server, client) = (0..1_u64 << bits).flat_map(|s| (0..1_u64 << bits).map(move |c| (s, c))).unzip();
+    [server, client]
+}
+
+#[test]
+fn signed_extension_truncation_sign_and_relu_equal_plain_for_every_share() {
+    for bits in 3..=6_u8 {
+        let [xs, xc] = every_share(bits);
+        let count = xs.len() as u64;
+        let values: Vec<i64> = xs.iter().zip(&xc).map(|(s, c)| to_signed(s + c, bits)).collect();
+        let wide = bits + 1 + bits % 3;
+        let from = [(u32::from(bits), xs.len())];
+        let (server, client) = run_priced(
+            &Gate::extend_signed(&[(bits, count)], wide),
+            |party| extend_signed(party, (&from, u32::from(wide)), &xs),
+            |party| extend_signed(party, (&from, u32::from(wide)), &xc),
+        );
+        let signed: Vec<i64> = reveal(&server, &client, wide).iter().map(|&x| to_signed(x, wide)).collect();
+        assert_eq!(signed, values, "{bits} to {wide} bits");
+
+        let shift = 1 + bits % 2;
+        let widths = (u32::from(bits), u32::from(shift));
+        let (server, client) = run_priced(
+            &Gate::truncate_and_reduce(count, bits, shift),
+            |party| truncate_and_reduce(party, widths, &xs),
+            |party| truncate_and_reduce(party, widths, &xc),
+        );
+        let want: Vec<u64> =
+            xs.iter().zip(&xc).map(|(s, c)| ((s + c) & ((1 << bits) - 1)) >> shift).collect();
+        assert_eq!(reveal(&server, &client, bits - shift), want, "{bits} bits by {shift}");
+
+        let ring = u32::from(bits);
+        let (server, client) = run_priced(
+            &Gate::sign(count, bits),
+            |party| negative(party, ring, &xs),
+            |party| negative(party, ring, &xc),
+        );
+        assert!((0..values.len()).all(|i| (server[i] ^ client[i]) == (values[i] < 0)), "{bits} bits");
+
+        let (server, client) = run_priced(
+            &Gate::relu(count, bits),
+            |party| relu(party, ring, &xs),
+            |party| relu(party, ring, &xc),
+        );
+        let want: Vec<u64> = values.iter().map(|&x| x.max(0) as u64).collect();
+        assert_eq!(reveal(&server, &client, bits), want, "{bits} bits");
+    }
+}
+
+#[test]
+fn the_maximum_and_its_first_place_equal_plain_for_windows_of_every_size() {
+    let mut rng = seeded(9);
+    for size in 1..=11_usize {
+        let rows = 40;
+        // Few values, so that most windows have several largest ones; the extremes of 6 bits among them.
+        let values: Vec<i64> =
+            (0..rows * size).map(|_| [-32, -1, 0, 3, 31][rng.random_range(0..5)]).collect();
+        let [xs, xc] = share(&values, 3);
+        let windows = || values.chunks_exact(size);
+        let (server, client) = run_priced(
+            &Gate::maximum(rows as u64, size as u64, 7, 0),
+            |party| max_pool(party, (7, size), &xs),
+            |party| max_pool(party, (7, size), &xc),
+        );
+        let largest: Vec<u64> = windows().map(|w| *w.iter().max().unwrap() as u64 & 127).collect();
+        assert_eq!(reveal(&server, &client, 7), largest, "windows of {size}");
+        let (server, client) = run_priced(
+            &Gate::maximum(rows as u64, size as u64, 7, 4),
+            |party| argmax(party, (7, size), 4, &xs),
+            |party| argmax(party, (7, size), 4, &xc),
+        );
+        let first = |w: &[i64]| w.iter().position(|x| x == w.iter().max().unwrap()).unwrap() as u64;
+        assert_eq!(reveal(&server, &client, 4), windows().map(first).collect::<Vec<_>>(), "rows of {size}");
     }
 }
 
@@ -87,21 +175,16 @@ fn reachable(ring: u8, shift: u8, act: u8) -> std::ops::Range<i64> {
     -(1 << (ring - 1)) + (1 << (act + shift))..(1 << (ring - 1)) - (1 << (shift - 1))
 }
 
-fn check_requantize(groups: &[Group], act: u8, lanes: usize, values: &[i64]) {
-    let [server, client] = share(values, 7);
-    let needed = both(values.len() * 140);
-    let (server, client, [meter, _]) = run_gate(
-        needed,
-        |party| requantize(party, groups, act, lanes, server),
-        |party| requantize(party, groups, act, lanes, client),
-    );
+fn check_requantize(groups: &[Group], (act, wide): (u8, u8), lanes: usize, values: &[i64]) {
+    let shares = share(values, 7);
+    let gate = Requantization::new(groups.to_vec(), act, lanes, wide);
+    let (server, client, [meter, _]) = requantize(&gate, values.len() * 140, shares);
     let shifts = groups.iter().flat_map(|group| vec![group.shift; group.channels.len() * lanes]);
     let want: Vec<u64> =
         values.iter().zip(shifts).map(|(&y, shift)| plain_requantize(y, shift, act) as u64).collect();
-    assert_eq!(reveal(&server, &client, act + 1), want, "{groups:?}, {act} bits");
-    let levels = groups.iter().map(|group| group.comparison(act).levels()).max().unwrap();
-    // Exchanges whose halves travel at different depths may save one.
-    assert!((5..=6).contains(&(meter.of(Scope::Node(0)).rounds - levels as u64)));
+    assert_eq!(reveal(&server, &client, wide.max(act + 1)), want, "{groups:?}, {act} to {wide} bits");
+    let levels = groups.iter().map(|group| group.comparison(act).levels()).max().unwrap() as u64;
+    assert!(meter.of(Scope::Node(0)).rounds <= 3 + levels, "leaves, levels, masked bits, wrap");
 }
 
 #[test]
@@ -110,7 +193,9 @@ fn requantize_equals_plain_for_every_reachable_value() {
     {
         let values: Vec<i64> = reachable(ring, shift, act).collect();
         let group = Group { ring, shift, channels: vec![0] };
-        check_requantize(&[group], act, values.len(), &values);
+        for wide in [act, act + 2, 17] {
+            check_requantize(std::slice::from_ref(&group), (act, wide), values.len(), &values);
+        }
     }
 }
 
@@ -134,7 +219,7 @@ fn groups_of_mixed_widths_are_requantized_together() {
             values.push(near.get(i).copied().filter(|y| range.contains(y)).unwrap_or(random));
         }
     }
-    check_requantize(&groups, act, lanes, &values);
+    check_requantize(&groups, (act, 62), lanes, &values);
 }
 
 #[test]

@@ -25,7 +25,11 @@ fn meet<S: Send, C: Send>(
     client: impl FnOnce(Channel) -> Result<C, Error> + Send,
 ) -> (Result<S, Error>, Result<C, Error>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let (one, other) = memory_pair(1 << 16, runtime.handle(), TransportConfig { timeout: TIMEOUT });
+    let (one, other) = memory_pair(
+        1 << 16,
+        runtime.handle(),
+        TransportConfig { timeout: TIMEOUT, ..TransportConfig::default() },
+    );
     thread::scope(|scope| {
         let server = scope.spawn(|| server(one));
         let client = scope.spawn(|| client(other));
@@ -155,7 +159,7 @@ fn a_silent_peer_times_out_and_one_that_leaves_is_named() {
 fn cut_after(limit: usize) -> Error {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let config = TransportConfig { timeout: TIMEOUT };
+    let config = TransportConfig { timeout: TIMEOUT, ..TransportConfig::default() };
     let (server, proxy_server) = tokio::io::duplex(1 << 16);
     let (client, proxy_client) = tokio::io::duplex(1 << 16);
     let (server, client) =

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use eqo_checkpoints::Checkpoint;
 use eqo_checkpoints::arch::Arch;
-use eqo_checkpoints::cost::{Forecast, OtKind, Profile, Scope};
+use eqo_checkpoints::cost::{Answer, Forecast, OtKind, Profile};
 use eqo_checkpoints::engine::Engine;
 use eqo_checkpoints::graph::{Op, Output};
 use eqo_checkpoints::plan::BitPlan;
 use eqo_checkpoints::testing::{Spec, random_arch, random_checkpoint, random_image};
 use eqo_protocol::Error;
-use eqo_protocol::report::Report;
+use eqo_protocol::report::{Phase, Report, scopes};
 use eqo_protocol::session::client::{ClientConfig, connect};
 use eqo_protocol::session::server::{ServerConfig, serve_connection};
 use eqo_protocol::testing::seeded;
@@ -29,7 +29,7 @@ struct Session {
 /// Runs one session with an inference for each batch of images.
 fn run(checkpoint: &Checkpoint, kind: OtKind, batches: &[Vec<Vec<u8>>]) -> Session {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let config = TransportConfig { timeout: Duration::from_secs(20) };
+    let config = TransportConfig { timeout: Duration::from_secs(20), ..TransportConfig::default() };
     let (server, client) = memory_pair(1 << 20, runtime.handle(), config);
     thread::scope(|scope| {
         let server = scope.spawn(|| serve_connection(server, checkpoint, &ServerConfig::default()));
@@ -69,17 +69,28 @@ fn check(checkpoint: &Checkpoint, kind: OtKind, batches: &[usize]) {
 
 fn check_costs(checkpoint: &Checkpoint, kind: OtKind, batches: &[Vec<Vec<u8>>], session: &Session) {
     let mut forecast = Forecast::new(checkpoint.graph(), &Profile { ot: kind });
-    batches.iter().for_each(|batch| forecast.infer(batch.len()));
+    batches.iter().for_each(|batch| forecast.infer(batch.len(), Answer::Logits));
     forecast.close();
+    assert_eq!(session.client.rows.len(), scopes(checkpoint.graph()).count());
     let costs = forecast.costs();
+    let predicted = session.client.offline().predicted + session.client.online().predicted;
+    assert_eq!(predicted, costs.total(), "the report foretells the same session");
+    check_rows(session);
+}
+
+/// Every byte, frame and round is the predicted one, and both parties saw the same.
+fn check_rows(session: &Session) {
     for (client, server) in session.client.rows.iter().zip(&session.server.rows) {
-        let want = costs.of(client.scope);
-        assert_eq!(client.bytes_sent, want.to_server, "{} to server", client.name);
-        assert_eq!(client.bytes_received, want.to_client, "{} to client", client.name);
-        assert_eq!(client.frames, want.frames, "{} frames", client.name);
-        assert_eq!(client.rounds, want.rounds, "{} rounds", client.name);
-        assert_eq!(client.predicted_bytes, client.bytes(), "{}", client.name);
-        assert_eq!([server.bytes_received, server.bytes_sent], [client.bytes_sent, client.bytes_received]);
+        let name = &client.name;
+        let phases = [(&client.offline, &server.offline), (&client.online, &server.online)];
+        for (client, server) in phases {
+            let Phase { bytes_sent, bytes_received, frames, rounds, predicted, .. } = *client;
+            assert_eq!(bytes_sent, predicted.to_server, "{name} to server");
+            assert_eq!(bytes_received, predicted.to_client, "{name} to client");
+            assert_eq!(frames, predicted.frames, "{name} frames");
+            assert_eq!(rounds, predicted.rounds, "{name} rounds");
+            assert_eq!([server.bytes_received, server.bytes_sent], [bytes_sent, bytes_received], "{name}");
+        }
     }
     assert_eq!(session.client.rounds(), session.server.rounds());
 }
@@ -125,15 +136,15 @@ fn report_names_every_scope_once_in_protocol_order() {
     let checkpoint = random_checkpoint(2, &Spec::every_kind());
     let session = run(&checkpoint, OtKind::SoftSpoken2, &[images(&checkpoint, 1)]);
     let names: Vec<&str> = session.client.rows.iter().map(|row| row.name.as_str()).collect();
-    assert_eq!(&names[..4], ["handshake", "base-ot", "ot-extension", "input"]);
+    assert_eq!(&names[..5], ["handshake", "base-ot", "ot-extension", "request", "input"]);
     assert_eq!(names.last(), Some(&"result"));
-    assert_eq!(names.len(), checkpoint.graph().nodes().len() + 4);
+    assert_eq!(names.len(), checkpoint.graph().nodes().len() + 5);
     let ops: Vec<&str> = session.client.rows.iter().map(|row| row.op).collect();
     for op in ["winograd", "direct", "linear", "sum_pool", "input"] {
         assert!(ops.contains(&op), "{op} in {ops:?}");
     }
-    let input = session.client.rows.iter().find(|row| row.scope == Scope::Node(0)).unwrap();
-    assert_eq!((input.bytes(), input.rounds), (0, 0));
+    let online = |name: &str| session.client.rows.iter().find(|row| row.name == name).unwrap().online.bytes();
+    assert!(online("input") > 0 && online("ot-extension") == 0 && online("base-ot") == 0);
 }
 
 /// Seconds long, so not part of every run: `cargo test --release -p eqo-protocol --test private_equals_engine -- --ignored --nocapture`.
@@ -152,21 +163,14 @@ fn resnet20_of_random_weights_equals_the_engine() {
         }
         check_costs(&checkpoint, kind, &[images], &session);
         for row in &session.client.rows {
-            println!(
-                "{:<20} {:>9} {:>12} B {:>4} rounds {:>7.3} s",
-                row.name,
-                row.op,
-                row.bytes(),
-                row.rounds,
-                row.seconds
-            );
+            for (phase, what) in [(&row.offline, "offline"), (&row.online, "online")] {
+                let (bytes, rounds, seconds) = (phase.bytes(), phase.rounds, phase.seconds);
+                println!("{:<20} {what:<8} {bytes:>12} B {rounds:>4} rounds {seconds:>7.3} s", row.name);
+            }
         }
-        let report = &session.client;
-        println!(
-            "batch {batch}: {} B, {} rounds, {:.2} s",
-            report.bytes(),
-            report.rounds(),
-            report.seconds()
-        );
+        for (phase, what) in [(session.client.offline(), "offline"), (session.client.online(), "online")] {
+            let (bytes, rounds, seconds) = (phase.bytes(), phase.rounds, phase.seconds);
+            println!("batch {batch} {what}: {bytes} B, {rounds} rounds, {seconds:.2} s");
+        }
     }
 }

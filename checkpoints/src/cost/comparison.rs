@@ -8,15 +8,14 @@
 //!   bits      0 .. s        s .. a+s       a+s .. l-1
 //!             low           mid            top (plain and shifted)
 //!   carry    = low
-//!   sign     = top     ∘ (mid ∘ low)
-//!   saturate = top_shifted ∘ (mid ∘ low)
+//!   sign     = top         ∘ mid ∘ low
+//!   saturate = top_shifted ∘ mid ∘ low
 //! ```
 //!
-//! A wire carries `(lt, eq)`: the server's complemented bits are smaller than, or equal to, the client's; then `lt` is
-//! the carry and `high ∘ low = (lt_h ⊕ eq_h·lt_l, eq_h·eq_l)` (CrypTFlow2, eprint 2020/1002, §3). A wire whose segment
-//! starts at bit 0 needs no `eq`, which nobody would read.
-
-use std::cmp::Reverse;
+//! A segment of bits carries `(lt, eq)`: the server's complemented bits are smaller than, or equal to, the client's; then
+//! `lt` is the carry and `high ∘ low = (lt_h ⊕ eq_h·lt_l, eq_h·eq_l)` (CrypTFlow2, eprint 2020/1002, §3). A segment that
+//! starts at bit 0 needs no `eq`, which nobody would read. `∘` is associative: the merges are placed for the smallest
+//! depth, then for the fewest opened bits, which leaves `⌈log2 digits⌉` levels unless the low part alone is too deep.
 
 /// Largest number of bits in a digit: leaves are 1-of-16 OTs (CrypTFlow2's choice of m = 4).
 const DIGIT_BITS: usize = 4;
@@ -52,39 +51,40 @@ pub struct Digit {
     pub bits: u8,
     /// What the OT delivers.
     pub leaf: Leaf,
-    /// The wire of its comparison; [`Leaf::Double`] fills `wire` and `wire + 1` (the shifted one).
+    /// The first of the wires that it fills, one for each bit of its message.
     pub wire: usize,
 }
 
-/// `out = high ∘ low`: one AND, or two when `eq` is needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Merge {
-    /// The wire of the more significant segment.
-    pub high: usize,
-    /// The wire of the less significant segment.
-    pub low: usize,
-    /// The wire that this merge fills.
-    pub out: usize,
-    /// Whether `eq` is computed as well.
-    pub with_eq: bool,
-    /// The exchange in which its ANDs are opened, from 0.
+/// One or two ANDs with a common factor: `out = add ⊕ factor·other` for each term. A joint AND opens one bit for the factor
+/// and one for each term, and takes one random OT in each direction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joint {
+    /// The exchange in which its bits are opened, from 0.
     pub level: usize,
+    /// The wire of the common factor.
+    pub factor: usize,
+    /// The products, one or two.
+    pub terms: Vec<Term>,
 }
 
-impl Merge {
-    /// ANDs per element.
-    pub fn ands(&self) -> usize {
-        1 + usize::from(self.with_eq)
-    }
+/// One product of a [`Joint`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term {
+    /// The wire of the other factor.
+    pub other: usize,
+    /// The wire that is added to the product.
+    pub add: Option<usize>,
+    /// The wire that receives the result.
+    pub out: usize,
 }
 
-/// The comparison of one kind of accumulator (ring, shift, activation bits).
+/// The comparison of one kind of accumulator (ring, shift, activation bits). A wire is one XOR-shared bit of an element.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comparison {
     /// Leaves, least significant first.
     pub digits: Vec<Digit>,
-    /// Merges in order of level.
-    pub merges: Vec<Merge>,
+    /// ANDs in order of level.
+    pub joints: Vec<Joint>,
     /// How many wires there are.
     pub wires: usize,
     /// The wire of the carry out of the low s bits.
@@ -95,14 +95,21 @@ pub struct Comparison {
     pub saturation: usize,
 }
 
-/// A wire while the tree is being built.
+/// `(lt, eq)` of a segment as wires; no `eq` if the segment starts at bit 0.
 #[derive(Clone, Copy)]
-struct Wire {
-    index: usize,
-    /// The first level whose merges may read it.
+struct Pair {
+    lt: usize,
+    eq: Option<usize>,
+}
+
+/// A segment while the tree is being built.
+#[derive(Clone, Copy)]
+struct Segment {
+    plain: Pair,
+    /// Of the shifted value, if the segment reaches into the top.
+    shifted: Option<Pair>,
+    /// The first level whose ANDs may read it.
     ready: usize,
-    /// Whether its segment starts at bit 0, so that only `lt` exists.
-    lowest: bool,
 }
 
 impl Comparison {
@@ -111,37 +118,47 @@ impl Comparison {
     pub fn new(ring: u8, shift: u8, act_bits: u8) -> Self {
         let (low_end, mid_end, top_end) =
             (usize::from(shift), usize::from(shift + act_bits), usize::from(ring) - 1);
-        let mut tree =
-            Self { digits: Vec::new(), merges: Vec::new(), wires: 0, carry: 0, sign: 0, saturation: 0 };
-        let [low, _] = tree.leaves(0, low_end, Leaf::Inner);
-        let [mid, _] = tree.leaves(low_end, mid_end, Leaf::Inner);
-        let [top, shifted] = tree.leaves(mid_end, top_end, Leaf::Double);
-        let carry = tree.fold(low);
-        let mid = tree.fold(mid);
-        let below = tree.merge(mid, carry);
-        tree.carry = carry.index;
-        tree.sign = tree.above(top, below).index;
-        tree.saturation = tree.above(shifted, below).index;
-        tree.merges.sort_by_key(|merge| (merge.level, Reverse(merge.high)));
+        let mut tree = Self::empty();
+        let low = tree.leaves(0, low_end, Leaf::Inner);
+        let mid = tree.leaves(low_end, mid_end, Leaf::Inner);
+        let top = tree.leaves(mid_end, top_end, Leaf::Double);
+        let low = tree.fold(&low);
+        let all: Vec<Segment> = [low].into_iter().chain(mid).chain(top).collect();
+        let all = tree.fold(&all);
+        tree.carry = low.plain.lt;
+        tree.sign = all.plain.lt;
+        tree.saturation = all.shifted.unwrap_or(all.plain).lt;
+        tree.joints.sort_by_key(|joint| joint.level);
+        tree
+    }
+
+    /// The carry out of the low `bits` bits alone, at [`Comparison::carry`] (and the other two): the tree of a sign
+    /// (`bits = l − 1`), of a truncation (`bits = s`) or of an extension (`bits = l`).
+    pub fn carry_only(bits: u8) -> Self {
+        let mut tree = Self::empty();
+        let leaves = tree.leaves(0, usize::from(bits), Leaf::Inner);
+        let carry = tree.fold(&leaves).plain.lt;
+        (tree.carry, tree.sign, tree.saturation) = (carry, carry, carry);
+        tree.joints.sort_by_key(|joint| joint.level);
         tree
     }
 
     /// Exchanges that the ANDs take.
     pub fn levels(&self) -> usize {
-        self.merges.last().map_or(0, |merge| merge.level + 1)
+        self.joints.last().map_or(0, |joint| joint.level + 1)
     }
 
-    /// ANDs per element at a level.
-    pub fn ands_at(&self, level: usize) -> usize {
-        self.merges.iter().filter(|merge| merge.level == level).map(Merge::ands).sum()
+    /// Joint ANDs of `terms` terms (1 or 2) per element at a level, in order.
+    pub fn joints_at(&self, level: usize, terms: usize) -> impl Iterator<Item = &Joint> {
+        self.joints.iter().filter(move |joint| joint.level == level && joint.terms.len() == terms)
     }
 
-    /// ANDs per element.
-    pub fn ands(&self) -> usize {
-        self.merges.iter().map(Merge::ands).sum()
+    /// Bits of an element that each party opens at a level.
+    pub fn opened_at(&self, level: usize) -> usize {
+        [1, 2].map(|terms| self.joints_at(level, terms).count() * (1 + terms)).iter().sum()
     }
 
-    /// Random OTs that the leaves of one element take: one for each bit of the client's share below the sign.
+    /// Random OTs that the leaves of one element take: one for each bit that is compared.
     pub fn leaf_ots(&self) -> usize {
         self.digits.iter().map(|digit| usize::from(digit.bits)).sum()
     }
@@ -151,82 +168,160 @@ impl Comparison {
         self.digits.iter().map(|digit| digit.leaf.message_bits() << digit.bits).sum()
     }
 
+    fn empty() -> Self {
+        Self { digits: Vec::new(), joints: Vec::new(), wires: 0, carry: 0, sign: 0, saturation: 0 }
+    }
+
     /// Cuts bits `start..end` into equal digits of at most four bits: two 3-bit leaves are cheaper than a 4-bit and a
-    /// 2-bit one. Returns their plain and their shifted wires.
-    fn leaves(&mut self, start: usize, end: usize, leaf: Leaf) -> [Vec<Wire>; 2] {
-        let mut wires = [Vec::new(), Vec::new()];
+    /// 2-bit one.
+    fn leaves(&mut self, start: usize, end: usize, leaf: Leaf) -> Vec<Segment> {
+        let mut segments = Vec::new();
         let mut offset = start;
         for left in (1..=(end - start).div_ceil(DIGIT_BITS)).rev() {
             let bits = (end - offset).div_ceil(left);
             let leaf = if offset == 0 { Leaf::Lowest } else { leaf };
-            let digit = Digit { offset: offset as u8, bits: bits as u8, leaf, wire: self.wires };
-            self.digits.push(digit);
-            let outputs = if leaf == Leaf::Double { 2 } else { 1 };
-            for (output, list) in wires.iter_mut().enumerate().take(outputs) {
-                list.push(Wire { index: self.wires + output, ready: 0, lowest: offset == 0 });
-            }
-            self.wires += outputs;
+            let wire = self.wires;
+            self.digits.push(Digit { offset: offset as u8, bits: bits as u8, leaf, wire });
+            let plain = Pair { lt: wire, eq: (leaf != Leaf::Lowest).then_some(wire + 1) };
+            let shifted = (leaf == Leaf::Double).then_some(Pair { lt: wire + 2, eq: Some(wire + 3) });
+            segments.push(Segment { plain, shifted, ready: 0 });
+            self.wires += leaf.message_bits();
             offset += bits;
         }
-        wires
+        segments
     }
 
-    /// Merges neighbours until one wire is left; `wires` isn't empty.
-    fn fold(&mut self, mut wires: Vec<Wire>) -> Wire {
-        while wires.len() > 1 {
-            wires = wires
-                .chunks(2)
-                .map(|pair| if let [low, high] = *pair { self.merge(high, low) } else { pair[0] })
-                .collect();
+    /// Merges neighbours until one segment is left; `segments` isn't empty.
+    fn fold(&mut self, segments: &[Segment]) -> Segment {
+        let splits = splits(segments);
+        self.fold_range(segments, &splits, 0, segments.len())
+    }
+
+    fn fold_range(&mut self, segments: &[Segment], splits: &Splits, start: usize, end: usize) -> Segment {
+        if end - start == 1 {
+            return segments[start];
         }
-        wires[0]
+        let middle = splits[start][end - 1].split;
+        let low = self.fold_range(segments, splits, start, middle);
+        let high = self.fold_range(segments, splits, middle, end);
+        self.merge(high, low)
     }
 
-    fn above(&mut self, top: Vec<Wire>, below: Wire) -> Wire {
-        if top.is_empty() {
-            return below;
-        }
-        let top = self.fold(top);
-        self.merge(top, below)
-    }
-
-    fn merge(&mut self, high: Wire, low: Wire) -> Wire {
+    fn merge(&mut self, high: Segment, low: Segment) -> Segment {
         let level = high.ready.max(low.ready);
-        let out = Wire { index: self.wires, ready: level + 1, lowest: low.lowest };
-        self.wires += 1;
-        let with_eq = !low.lowest;
-        self.merges.push(Merge { high: high.index, low: low.index, out: out.index, with_eq, level });
-        out
+        let merged = match (high.shifted, low.shifted, low.plain.eq) {
+            (Some(high_shifted), None, None) => {
+                // No eq is needed and both products have the carry from below as a factor.
+                let products =
+                    [high.plain, high_shifted].map(|pair| (pair.eq.unwrap_or(pair.lt), Some(pair.lt)));
+                let outs = self.joint(level, low.plain.lt, &products);
+                let pair = |lt| Pair { lt, eq: None };
+                (pair(outs[0]), Some(pair(outs[1])))
+            }
+            (shifted, low_shifted, _) => {
+                let plain = self.merge_pair(level, high.plain, low.plain);
+                let low = low_shifted.unwrap_or(low.plain);
+                (plain, shifted.map(|high| self.merge_pair(level, high, low)))
+            }
+        };
+        Segment { plain: merged.0, shifted: merged.1, ready: level + 1 }
     }
+
+    fn merge_pair(&mut self, level: usize, high: Pair, low: Pair) -> Pair {
+        // A high segment never starts at bit 0, so it has an eq.
+        let factor = high.eq.unwrap_or(high.lt);
+        let products: Vec<_> =
+            [Some((low.lt, Some(high.lt))), low.eq.map(|eq| (eq, None))].into_iter().flatten().collect();
+        let outs = self.joint(level, factor, &products);
+        Pair { lt: outs[0], eq: outs.get(1).copied() }
+    }
+
+    /// Adds a joint AND of `(other, add)` products; returns their wires.
+    fn joint(&mut self, level: usize, factor: usize, products: &[(usize, Option<usize>)]) -> Vec<usize> {
+        let first = self.wires;
+        self.wires += products.len();
+        let term = |(out, &(other, add)): (usize, &(usize, Option<usize>))| Term { other, add, out };
+        let terms: Vec<Term> = (first..).zip(products).map(term).collect();
+        let outs = terms.iter().map(|term| term.out).collect();
+        self.joints.push(Joint { level, factor, terms });
+        outs
+    }
+}
+
+/// How to merge `start..=end`: `[start][end]`.
+type Splits = Vec<Vec<Split>>;
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Split {
+    depth: usize,
+    opened: usize,
+    split: usize,
+}
+
+/// The best merges of all neighbouring segments, by dynamic programming over intervals: least depth, then fewest bits
+/// opened by a party.
+fn splits(segments: &[Segment]) -> Splits {
+    let count = segments.len();
+    let mut best = vec![vec![Split::default(); count]; count];
+    for (at, segment) in segments.iter().enumerate() {
+        best[at][at] = Split { depth: segment.ready, opened: 0, split: at };
+    }
+    for length in 2..=count {
+        for start in 0..=count - length {
+            let end = start + length - 1;
+            let lowest = segments[start].plain.eq.is_none();
+            let double = segments[end].shifted.is_some();
+            let opened = |split: usize| match (lowest, double, segments[split - 1].shifted.is_some()) {
+                (true, false, _) => 2,
+                (true, true, false) => 3,
+                (true, true, true) => 4,
+                (false, double, _) => 3 * (1 + usize::from(double)),
+            };
+            let candidate = |split: usize| {
+                let (low, high) = (best[start][split - 1], best[split][end]);
+                let depth = 1 + low.depth.max(high.depth);
+                Split { depth, opened: low.opened + high.opened + opened(split), split }
+            };
+            best[start][end] = (start + 1..=end).map(candidate).min().unwrap_or_default();
+        }
+    }
+    best
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Runs the tree in the clear on `server + client` (mod 2^ring), as the gate does on shares.
+    /// Runs the tree in the clear on `server + client`, as the gate does on shares.
     fn run(tree: &Comparison, server: u64, shifted: u64, client: u64) -> [u64; 3] {
-        let mut wires = vec![(0, 0); tree.wires];
+        let mut wires = vec![0; tree.wires];
         for digit in &tree.digits {
             let mask = (1 << digit.bits) - 1;
             let pick = |share: u64| (share >> digit.offset) & mask;
-            let values: &[u64] = if digit.leaf == Leaf::Double { &[server, shifted] } else { &[server] };
-            for (output, &value) in values.iter().enumerate() {
+            for (variant, value) in [server, shifted].into_iter().enumerate() {
                 let complement = mask - pick(value);
-                wires[digit.wire + output] =
-                    (u64::from(complement < pick(client)), u64::from(complement == pick(client)));
+                let bits = [u64::from(complement < pick(client)), u64::from(complement == pick(client))];
+                for (wire, bit) in
+                    (2 * variant..).zip(bits).take_while(|(wire, _)| *wire < digit.leaf.message_bits())
+                {
+                    wires[digit.wire + wire] = bit;
+                }
             }
         }
-        for merge in &tree.merges {
-            let (high, low): ((u64, u64), (u64, u64)) = (wires[merge.high], wires[merge.low]);
-            wires[merge.out] = (high.0 ^ (high.1 & low.0), high.1 & low.1);
+        for joint in &tree.joints {
+            for term in &joint.terms {
+                wires[term.out] =
+                    term.add.map_or(0, |add| wires[add]) ^ (wires[joint.factor] & wires[term.other]);
+            }
         }
-        [tree.carry, tree.sign, tree.saturation].map(|wire| wires[wire].0)
+        [tree.carry, tree.sign, tree.saturation].map(|wire| wires[wire])
     }
 
     #[test]
     fn the_three_carries_are_those_of_integer_addition_for_every_small_ring_shift_and_share() {
-        for (ring, shift, act) in [(4, 1, 2), (5, 2, 2), (8, 3, 2), (9, 1, 2), (9, 5, 3), (8, 2, 4)] {
+        for (ring, shift, act) in
+            [(4, 1, 2), (5, 2, 2), (8, 3, 2), (9, 1, 2), (9, 5, 3), (8, 2, 4), (11, 2, 1)]
+        {
             let tree = Comparison::new(ring, shift, act);
             let low = (1_u64 << (ring - 1)) - 1;
             for server in 0..1_u64 << ring {
@@ -249,19 +344,79 @@ mod tests {
     }
 
     #[test]
-    fn merges_read_only_wires_of_earlier_levels_and_depth_is_logarithmic() {
+    fn the_three_carries_are_those_of_integer_addition_in_wide_rings() {
+        let mut state = 1_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state ^ state >> 29
+        };
+        for ring in 12..=62_u8 {
+            for shift in (1..ring - 8).step_by(3) {
+                let (tree, bits) = (Comparison::new(ring, shift, 6), ring - 1);
+                for near in 0..40 {
+                    // Sums near the limits: of both signs, in range and just out of it.
+                    let y = [0, 1 << (shift + 6), random() >> (64 - bits)][near % 3]
+                        .wrapping_add(random() % 5)
+                        .wrapping_sub(2);
+                    let client = random();
+                    let server = y.wrapping_sub(client);
+                    let shifted = server.wrapping_sub(1 << (shift + 6));
+                    let carry = |share: u64, bits: u8| {
+                        let mask = (1 << bits) - 1;
+                        ((share & mask) + (client & mask)) >> bits
+                    };
+                    let saturation =
+                        if ring == shift + 7 { carry(server, bits) } else { carry(shifted, bits) };
+                    assert_eq!(
+                        run(&tree, server, shifted, client),
+                        [carry(server, shift), carry(server, bits), saturation],
+                        "{ring} {shift}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_carry_alone_is_that_of_integer_addition_for_every_share_of_up_to_nine_bits() {
+        for bits in 1..=9 {
+            let tree = Comparison::carry_only(bits);
+            for (server, client) in (0..1_u64 << bits).flat_map(|s| (0..1 << bits).map(move |c| (s, c))) {
+                assert_eq!(run(&tree, server, server, client)[0], (server + client) >> bits);
+            }
+        }
+    }
+
+    #[test]
+    fn ands_read_only_wires_of_earlier_levels_and_depth_is_logarithmic() {
         for ring in 4..=62 {
             for shift in 1..ring - 2 {
                 for act in 2..=8.min(ring - 1 - shift) {
                     let tree = Comparison::new(ring, shift, act);
                     let mut ready = vec![0; tree.wires];
-                    for merge in &tree.merges {
-                        assert!(ready[merge.high].max(ready[merge.low]) <= merge.level);
-                        ready[merge.out] = merge.level + 1;
+                    for joint in &tree.joints {
+                        for term in &joint.terms {
+                            let inputs = [Some(joint.factor), Some(term.other), term.add];
+                            assert!(inputs.into_iter().flatten().all(|wire| ready[wire] <= joint.level));
+                            ready[term.out] = joint.level + 1;
+                        }
                     }
                     assert_eq!(tree.leaf_ots(), usize::from(ring) - 1);
-                    assert!(tree.levels() <= 7, "{ring} {shift} {act}");
+                    let low = usize::from(shift).div_ceil(4).next_power_of_two();
+                    let above = tree.digits.len() - usize::from(shift).div_ceil(4);
+                    // The low part is one node of depth log2(low); everything else is as balanced as it can be.
+                    let bound = (low + above).next_power_of_two().ilog2() as usize;
+                    assert!(tree.levels() <= bound, "{ring} {shift} {act}: {} > {bound}", tree.levels());
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn the_rings_of_real_networks_take_three_levels() {
+        for ring in 14..=19 {
+            for shift in 4..=ring - 7 {
+                assert!(Comparison::new(ring, shift, 6).levels() <= 3, "{ring} {shift}");
             }
         }
     }

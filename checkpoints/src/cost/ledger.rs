@@ -9,16 +9,27 @@ use super::wire::{frame_count, wire_bytes};
 /// The part of the protocol that traffic is booked under, in protocol order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Scope {
-    /// Version, graph and parameter agreement, and the batch size of each inference.
+    /// Version, graph and parameter agreement.
     Handshake,
     /// The public-key OTs that seed the extension.
     BaseOt,
     /// Random OTs by extension.
     OtExtension,
+    /// The part of the graph's node with this index that needs no image.
+    Offline(usize),
+    /// What the client asks for: a preparation, an inference, the end.
+    Request,
     /// The online part of the graph's node with this index.
     Node(usize),
     /// Revealing the output to the client.
     Result,
+}
+
+impl Scope {
+    /// Whether its traffic waits for an image. Everything else can be done before.
+    pub fn is_online(self) -> bool {
+        matches!(self, Self::Request | Self::Node(_) | Self::Result)
+    }
 }
 
 impl fmt::Display for Scope {
@@ -27,6 +38,8 @@ impl fmt::Display for Scope {
             Self::Handshake => out.write_str("handshake"),
             Self::BaseOt => out.write_str("base OT"),
             Self::OtExtension => out.write_str("OT extension"),
+            Self::Offline(index) => write!(out, "node {index} (offline)"),
+            Self::Request => out.write_str("request"),
             Self::Node(index) => write!(out, "node {index}"),
             Self::Result => out.write_str("result"),
         }
@@ -104,19 +117,11 @@ pub(super) struct Ledger {
     rows: BTreeMap<Scope, Flow>,
     received: [u64; 2],
     client_deepest: u64,
-    /// Random OTs that the messages since the last [`Ledger::take_ots`] consume.
-    ots: Ots,
 }
 
 impl Ledger {
     pub(super) fn new() -> Self {
-        Self {
-            scope: Scope::Handshake,
-            rows: BTreeMap::new(),
-            received: [0; 2],
-            client_deepest: 0,
-            ots: Ots::default(),
-        }
+        Self { scope: Scope::Handshake, rows: BTreeMap::new(), received: [0; 2], client_deepest: 0 }
     }
 
     pub(super) fn set_scope(&mut self, scope: Scope) {
@@ -125,18 +130,6 @@ impl Ledger {
 
     pub(super) fn row(&self, scope: Scope) -> Flow {
         self.rows.get(&scope).copied().unwrap_or_default()
-    }
-
-    /// Counts `count` OTs with this sender.
-    pub(super) fn use_ots(&mut self, sender: Sender, count: u64) {
-        self.ots += match sender {
-            Sender::Server => Ots { server_sends: count, client_sends: 0 },
-            Sender::Client => Ots { server_sends: 0, client_sends: count },
-        };
-    }
-
-    pub(super) fn take_ots(&mut self) -> Ots {
-        std::mem::take(&mut self.ots)
     }
 
     /// One message of `payload` bytes.

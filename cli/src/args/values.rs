@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use eqo_protocol::transport::Link;
+
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse()
         .ok()
@@ -22,15 +24,46 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     duration.ok_or_else(|| "expected a positive number of seconds".to_owned())
 }
 
+/// Reads what [`crate::party::network_name`] writes.
+pub(super) fn network(text: &str) -> Result<Link, String> {
+    match text {
+        "lan" => return Ok(Link::LAN),
+        "wan" => return Ok(Link::WAN),
+        _ => {}
+    }
+    let link = text.split_once(',').and_then(|(rate, rtt)| {
+        let bytes_per_second = 1e6 * rate.trim().parse::<f64>().ok()?;
+        let rtt = Duration::try_from_secs_f64(rtt.trim().parse::<f64>().ok()? / 1e3).ok()?;
+        let sensible = (1e3..=1e12).contains(&bytes_per_second) && rtt <= Duration::from_secs(60);
+        sensible.then_some(Link { bytes_per_second: bytes_per_second.round() as u64, rtt })
+    });
+    link.ok_or_else(|| "expected lan, wan, or MB/s and ms of round trip, such as 50,20".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::party::network_name;
 
     #[test]
     fn counts_of_zero_and_negative_seconds_are_refused() {
         assert!(at_least_one("0").is_err() && at_least_one("x").is_err());
         assert!(seconds("-1").is_err() && seconds("nan").is_err() && seconds("1e30").is_err());
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn networks_are_named_or_two_numbers_and_their_names_read_back() {
+        let own = Link { bytes_per_second: 12_345_678, rtt: Duration::from_micros(1_250) };
+        for (text, link) in [("lan", Link::LAN), ("wan", Link::WAN), ("12.345678,1.25", own)] {
+            assert_eq!((network(text), network_name(link).as_str()), (Ok(link), text));
+        }
+        assert_eq!(network("377, 0.3"), Ok(Link::LAN));
+        for wrong in
+            ["", "LTE", "50", "50,", "0,1", "-1,1", "1,-1", "nan,1", "inf,1", "1,nan", "1e9,1", "1,1e9"]
+        {
+            assert!(network(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

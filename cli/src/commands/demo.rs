@@ -34,11 +34,16 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     })?;
     save_images(&images, &args.out.join("images"))?;
     let checkpoint = Checkpoint::read(&quantized.checkpoint)?;
-    let setting =
-        private::Setting { checkpoint: &quantized.checkpoint, parameters: args.parameters, timeout: TIMEOUT };
+    let setting = private::Setting {
+        checkpoint: &quantized.checkpoint,
+        parameters: args.parameters,
+        timeout: TIMEOUT,
+        network: None,
+    };
     let evaluation = private::evaluate(&checkpoint.engine(), &images, &setting)?;
     let mut stages = stages(&quantized);
-    stages.push(Stage { name: "private", images: evaluation.images, correct: evaluation.correct });
+    let correct = evaluation.correct.unwrap_or_default();
+    stages.push(Stage { name: "private", images: evaluation.images, correct });
     write_page(&quantized, &evaluation, &stages, &recipe, &args.out)?;
     if !args.json {
         let out = args.out.display();

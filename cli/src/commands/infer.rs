@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use eqo_checkpoints::engine::class_of;
 use eqo_protocol::session::client::{Client, ClientConfig, connect};
-use eqo_protocol::transport;
+use eqo_protocol::transport::{self, TransportConfig};
 use serde::Serialize;
 
 use crate::args::InferArgs;
@@ -33,7 +33,8 @@ struct Prediction<'a> {
 pub(crate) fn run(args: &InferArgs) -> Result<(), Failure> {
     let mut since = Instant::now();
     let runtime = party::runtime()?;
-    let channel = transport::connect(&args.server, runtime.handle(), party::transport(args.timeout))?;
+    let settings = TransportConfig { timeout: args.timeout, link: args.network };
+    let channel = transport::connect(&args.server, runtime.handle(), settings)?;
     let config = ClientConfig { ot: args.parameters.ot.kind(), expected_graph: args.expect_graph };
     let mut client = connect(channel, &config)?;
     let classes = client.graph().graph().classes.clone();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use eqo_checkpoints::format::Checkpoint;
 use eqo_protocol::session::server::{ServerConfig, serve_connection};
-use eqo_protocol::transport::{Channel, Listener};
+use eqo_protocol::transport::{Channel, Listener, TransportConfig};
 
 use crate::args::ServeArgs;
 use crate::exit::{Failure, Kind};
@@ -25,7 +25,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let stop = interrupt::watch()?;
     let checkpoint = Checkpoint::read(&args.checkpoint)?;
     let runtime = party::runtime()?;
-    let listener = Listener::bind(&args.listen, runtime.handle(), party::transport(args.timeout))?;
+    let transport = TransportConfig { timeout: args.timeout, link: args.network };
+    let listener = Listener::bind(&args.listen, runtime.handle(), transport)?;
     progress::line(&format!("listening on {}", listener.local_addr()?));
     if args.until_stdin_ends {
         thread::spawn(stop_with_stdin);

@@ -1,25 +1,29 @@
-//! `<carry>, <sign>, <saturation> <- Compare([y])`: the three carries a requantization needs, by one comparison tree.
+//! `<carries> <- Compare([y])`: carries of the addition of two shares, by one tree of 1-of-2^n OTs and ANDs.
 //!
 //! For shares `u + v` in Z_{2^l} the carry out of a segment of bits is `[2^q − 1 − u < v]` on that segment, so carries
 //! are the millionaires' problem between the server's complemented bits and the client's (CrypTFlow2, eprint 2020/1002,
-//! §3.1). [`Comparison`] says which digits and merges; all groups run in the same flights.
+//! §3.1). [`Comparison`] says which digits and ANDs; all sections run in the same flights.
 //!
 //! *Leaves*: for each digit the server draws random bits and sends, for every value c of the client's digit,
-//! `(x < c, x = c)` masked by them in a 1-of-2^n OT; the random bits are its shares, what the client receives is the
+//! `(x < c, x = c)` masked by them and by the pads of a 1-of-2^n OT; the random bits are its shares, what the client opens is the
 //! client's. The top digits carry the pair of `y` and that of `y − 2^(a+s)` in one message, since the client's digit is the same.
 //! *Merges*: `(lt_h ⊕ eq_h·lt_l, eq_h·eq_l)` by [`and`](super::and), all merges of a level in one exchange. XOR is right for
 //! the sum because `lt_h` and `eq_h` exclude each other.
 //!
-//! *Privacy*: the client learns one message of each OT, masked by bits it doesn't know; the server learns nothing from OT.
-//! *Range*: any y. *Cost*: [`eqo_checkpoints::cost`]; 2 rounds for the leaves, one for each level.
+//! The client's choices can be sent as soon as it knows its share, which in a network is before any image exists.
+//!
+//! *Privacy*: the client can open one message of each OT, masked by bits it doesn't know; the server receives masked choices
+//! only. *Range*: any y. *Cost*: [`eqo_checkpoints::cost`]; 1 round for the leaves (2 if the choices are sent
+//! then), one for each level.
 
-use eqo_checkpoints::cost::{Comparison, Digit, Leaf, Merge};
+use eqo_checkpoints::cost::{Comparison, Digit, Joint, Leaf};
 use rand::Rng;
 
 use super::Party;
-use super::and::and;
+use super::and::{Factors, and};
 use crate::Error;
-use crate::ot::OneOfN;
+use crate::ot::{BitTriples, ChosenOts, OfferedOts, OneOfN, Ots};
+use crate::ring::pack::{BitReader, BitWriter, packed_bytes};
 
 /// Elements that are compared alike.
 pub struct Section {
@@ -27,7 +31,7 @@ pub struct Section {
     pub comparison: Comparison,
     /// How many elements.
     pub elements: usize,
-    /// `s + a`: saturation subtracts 2 to this power.
+    /// `s + a`: saturation subtracts 2 to this power. Only trees with double leaves use it.
     pub saturation_bit: u8,
 }
 
@@ -41,114 +45,290 @@ pub struct Carries {
     pub saturation: Vec<bool>,
 }
 
-/// Compares the shares of all sections, which follow each other in `shares`.
+/// The server's pads of all leaves, as they lie in its message.
+pub struct OfferedLeaves(Vec<u8>);
+
+/// The client's leaves: of each its digit (low four bits) and the pad of that message (high four bits).
+pub struct ChosenLeaves(Vec<u8>);
+
+/// Random OTs that the leaves take, all sent by the server: one for each bit that is compared.
+pub fn leaf_ots(sections: &[Section]) -> usize {
+    sections.iter().map(|section| section.elements * section.comparison.leaf_ots()).sum()
+}
+
+/// Takes the triples of all levels out of the stock.
 ///
 /// # Errors
-/// Those of the channel and of an empty stock of OTs.
-pub fn compare(party: &mut Party, sections: &[Section], shares: &[u64]) -> Result<Carries, Error> {
-    let mut wires = leaves(party, sections, shares)?;
-    let levels = sections.iter().map(|section| section.comparison.levels()).max().unwrap_or(0);
-    for level in 0..levels {
-        merge_level(party, sections, &mut wires, level)?;
+/// [`Error::Exhausted`].
+pub fn triples(ots: &mut Ots, sections: &[Section]) -> Result<Vec<BitTriples>, Error> {
+    let count = |level| {
+        let joints = |section: &Section| {
+            section.elements * section.comparison.joints.iter().filter(|joint| joint.level == level).count()
+        };
+        sections.iter().map(joints).sum()
+    };
+    (0..levels(sections)).map(|level| ots.bit_triples(count(level))).collect()
+}
+
+/// The bits by which the client with these shares chooses in the leaves' OTs.
+pub fn leaf_choices(sections: &[Section], shares: &[u64]) -> Vec<bool> {
+    let mut choices = Vec::with_capacity(leaf_ots(sections));
+    for (_, digit, shares) in digits(sections, shares) {
+        for share in shares {
+            choices.extend((0..digit.bits).map(|bit| share >> (digit.offset + bit) & 1 == 1));
+        }
     }
-    let collect = |wire: fn(&Comparison) -> usize| {
-        let pick = |(section, wires): (&Section, &Vec<Wire>)| wires[wire(&section.comparison)].clone();
-        sections.iter().zip(&wires).flat_map(pick).map(|pair| pair & LT == LT).collect()
+    choices
+}
+
+impl OfferedLeaves {
+    /// Makes the pads.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for another number of OTs than [`leaf_ots`].
+    pub fn new(ots: &mut Ots, offered: OfferedOts, sections: &[Section]) -> Result<Self, Error> {
+        let mut pads = BitWriter::with_capacity(message_bits(sections));
+        ots.offered_messages(offered, &runs(sections), |run, words| pads.put_all(words, run.width()))?;
+        Ok(Self(pads.finish()))
+    }
+
+    /// The server's shares of the leaves: random; sends the messages that give the client the rest.
+    ///
+    /// # Errors
+    /// Those of the channel.
+    pub fn send(self, party: &mut Party, sections: &[Section], shares: &[u64]) -> Result<Vec<u8>, Error> {
+        let mut masks = vec![0; runs(sections).iter().map(|run| run.count).sum()];
+        party.rng.fill_bytes(&mut masks);
+        let mut messages = BitWriter::with_capacity(message_bits(sections));
+        let mut words = Vec::new();
+        let mut rest = masks.as_slice();
+        for (section, digit, shares) in digits(sections, shares) {
+            let (own, tail) = rest.split_at(section.elements);
+            rest = tail;
+            let table = Table::new(*digit);
+            let shift = if digit.leaf == Leaf::Double { 1 << section.saturation_bit } else { 0 };
+            let word = |(share, mask): (&u64, &u8)| table.word([*share, share.wrapping_sub(shift)], *mask);
+            words.clear();
+            words.extend(shares.iter().zip(own).map(word));
+            messages.put_all(&words, table.width);
+        }
+        let mut message = messages.finish();
+        message.iter_mut().zip(&self.0).for_each(|(byte, pad)| *byte ^= pad);
+        party.channel.send(message)?;
+        Ok(masks)
+    }
+}
+
+impl ChosenLeaves {
+    /// Makes the pads of the chosen messages.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for another number of OTs than [`leaf_ots`].
+    pub fn new(ots: &mut Ots, chosen: ChosenOts, sections: &[Section]) -> Result<Self, Error> {
+        let runs = runs(sections);
+        let mut leaves = Vec::with_capacity(runs.iter().map(|run| run.count).sum());
+        let mut bits = chosen.choices();
+        for run in &runs {
+            let (own, rest) = bits.split_at(run.count * run.digit_bits as usize);
+            bits = rest;
+            let digit = |bits: &[bool]| bits.iter().rev().fold(0, |digit, bit| digit << 1 | u8::from(*bit));
+            leaves.extend(own.chunks_exact(run.digit_bits as usize).map(digit));
+        }
+        let pads = ots.chosen_messages(chosen, &runs)?;
+        leaves.iter_mut().zip(pads).for_each(|(leaf, pad)| *leaf |= pad << 4);
+        Ok(Self(leaves))
+    }
+
+    /// The client's shares of the leaves: receives the messages and opens those of its digits.
+    ///
+    /// # Errors
+    /// Those of the channel.
+    pub fn recv(self, party: &mut Party, sections: &[Section]) -> Result<Vec<u8>, Error> {
+        let mut leaves = self.0;
+        let message = party.channel.recv(packed_bytes(message_bits(sections)) as usize)?;
+        let mut messages = BitReader::new(&message);
+        let mut words = Vec::new();
+        let mut rest = leaves.as_mut_slice();
+        for run in runs(sections) {
+            let (own, tail) = rest.split_at_mut(run.count);
+            rest = tail;
+            words.resize(run.count, 0);
+            messages.get_all(&mut words, run.width());
+            for (leaf, word) in own.iter_mut().zip(&words) {
+                let opened = word >> (u32::from(*leaf & 15) * run.message_bits);
+                *leaf = (opened as u8 ^ *leaf >> 4) & (u8::MAX >> (8 - run.message_bits));
+            }
+        }
+        Ok(leaves)
+    }
+}
+
+/// The carries of [`Comparison::carry`] of shares that the client didn't know before: leaves, choices included, and merges.
+///
+/// # Errors
+/// [`Error::Exhausted`]; those of the channel.
+pub fn carry(party: &mut Party, sections: &[Section], shares: &[u64]) -> Result<Vec<bool>, Error> {
+    let triples = triples(party.ots, sections)?;
+    let leaves = if party.is_server() {
+        let count = leaf_ots(sections);
+        let flips = party.channel.recv(packed_bytes(count as u64) as usize)?;
+        let offered = party.ots.offer(count, &flips)?;
+        OfferedLeaves::new(party.ots, offered, sections)?.send(party, sections, shares)?
+    } else {
+        let (chosen, flips) = party.ots.choose(leaf_choices(sections, shares))?;
+        party.channel.send(flips)?;
+        ChosenLeaves::new(party.ots, chosen, sections)?.recv(party, sections)?
+    };
+    Ok(merge(party, sections, &leaves, triples)?.carry)
+}
+
+/// Merges the leaves of all sections.
+///
+/// # Errors
+/// Those of the channel.
+pub fn merge(
+    party: &mut Party,
+    sections: &[Section],
+    leaves: &[u8],
+    triples: Vec<BitTriples>,
+) -> Result<Carries, Error> {
+    let mut wires = to_wires(sections, leaves);
+    for (level, triples) in triples.into_iter().enumerate() {
+        merge_level(party, sections, &mut wires, (level, &triples))?;
+    }
+    let gather = |wire: fn(&Comparison) -> usize| {
+        let own = |(section, wires): (&Section, &Wires)| wires[wire(&section.comparison)].clone();
+        sections.iter().zip(&wires).flat_map(own).collect()
     };
     Ok(Carries {
-        carry: collect(|tree| tree.carry),
-        sign: collect(|tree| tree.sign),
-        saturation: collect(|tree| tree.saturation),
+        carry: gather(|tree| tree.carry),
+        sign: gather(|tree| tree.sign),
+        saturation: gather(|tree| tree.saturation),
     })
 }
 
-/// Shares of `lt` (bit 0) and `eq` (bit 1) for each element of a section.
-type Wire = Vec<u8>;
+/// For each wire of a section, a share for each element.
+type Wires = Vec<Vec<bool>>;
 
-const LT: u8 = 1;
-const EQ: u8 = 2;
+/// The messages of a leaf as a word: that for the client's digit c takes the `bits` bits from `c * bits` on.
+struct Table {
+    digit: Digit,
+    /// `(lt, eq)` against every c, for each digit of the server.
+    pairs: [u64; 16],
+    /// A one at the lowest bit of each message.
+    ones: u64,
+    used: u8,
+    width: u32,
+}
 
-/// The wires of every section with their leaves filled.
-fn leaves(party: &mut Party, sections: &[Section], shares: &[u64]) -> Result<Vec<Vec<Wire>>, Error> {
-    let runs: Vec<OneOfN> = sections
-        .iter()
-        .flat_map(|section| {
-            section.comparison.digits.iter().map(|digit| OneOfN {
-                count: section.elements,
-                digit_bits: u32::from(digit.bits),
-                message_bits: digit.leaf.message_bits() as u32,
-            })
-        })
-        .collect();
-    let leaves = if party.is_server() {
-        offer_leaves(party, sections, shares, &runs)?
-    } else {
-        choose_leaves(party, sections, shares, &runs)?
-    };
-    let mut rest = leaves.as_slice();
-    let mut wires = Vec::with_capacity(sections.len());
-    for section in sections {
-        let mut filled: Vec<Wire> = vec![Vec::new(); section.comparison.wires];
+impl Table {
+    fn new(digit: Digit) -> Self {
+        let bits = digit.leaf.message_bits() as u32;
+        let used = u8::MAX >> (8 - bits);
+        let spread = |own: u64| {
+            let pair = |their: u64| u64::from(own < their) | u64::from(own == their) << 1;
+            (0..1 << digit.bits).map(|their| (pair(their) & u64::from(used)) << (their as u32 * bits)).sum()
+        };
+        let ones = (0..1 << digit.bits).map(|their: u32| 1 << (their * bits)).sum();
+        Self {
+            digit,
+            pairs: std::array::from_fn(|own| spread(own as u64)),
+            ones,
+            used,
+            width: bits << digit.bits,
+        }
+    }
+
+    /// The masked messages against the server's share and its shifted share, which only double leaves use.
+    fn word(&self, shares: [u64; 2], mask: u8) -> u64 {
+        let digits = shares.map(|share| self.pairs[usize::from(cut(!share, self.digit))]);
+        let pairs = if self.digit.leaf == Leaf::Double { digits[0] | digits[1] << 2 } else { digits[0] };
+        pairs ^ self.ones.wrapping_mul(u64::from(mask & self.used))
+    }
+}
+
+/// The wires of every section with those of its leaves filled.
+fn to_wires(sections: &[Section], leaves: &[u8]) -> Vec<Wires> {
+    let mut rest = leaves;
+    let fill = |section: &Section| {
+        let mut wires = vec![Vec::new(); section.comparison.wires];
         for digit in &section.comparison.digits {
-            let (leaf, tail) = rest.split_at(section.elements);
+            let (own, tail) = rest.split_at(section.elements);
             rest = tail;
-            filled[digit.wire] = leaf.to_vec();
-            if digit.leaf == Leaf::Double {
-                filled[digit.wire + 1] = leaf.iter().map(|pairs| pairs >> 2).collect();
+            for bit in 0..digit.leaf.message_bits() {
+                wires[digit.wire + bit] = own.iter().map(|leaf| leaf >> bit & 1 == 1).collect();
             }
         }
-        wires.push(filled);
-    }
-    Ok(wires)
+        wires
+    };
+    sections.iter().map(fill).collect()
 }
 
-/// The server's side of the leaves: random shares, and the OT messages that give the client the rest.
-fn offer_leaves(
+/// All ANDs of one level of all sections: one exchange. Pairs come first.
+fn merge_level(
     party: &mut Party,
     sections: &[Section],
-    shares: &[u64],
-    runs: &[OneOfN],
-) -> Result<Vec<u8>, Error> {
-    let mut mine = vec![0; runs.iter().map(|run| run.count).sum()];
-    party.rng.fill_bytes(&mut mine);
-    let mut messages = Vec::with_capacity(runs.iter().map(|run| run.count << run.digit_bits).sum());
-    let mut masks = mine.as_slice();
-    for (section, digit, shares) in digits(sections, shares) {
-        let (own, tail) = masks.split_at(section.elements);
-        masks = tail;
-        for (&share, &mask) in shares.iter().zip(own) {
-            let shifted = share.wrapping_sub(1 << section.saturation_bit);
-            offer(&mut messages, *digit, [share, shifted], mask);
+    wires: &mut [Wires],
+    (level, triples): (usize, &BitTriples),
+) -> Result<(), Error> {
+    let mut factors = Factors::default();
+    for terms in [2, 1] {
+        for (section, wires) in sections.iter().zip(wires.iter()) {
+            for joint in section.comparison.joints_at(level, terms) {
+                factors.x.extend_from_slice(&wires[joint.factor]);
+                factors.y.extend(others(joint, wires, section.elements));
+            }
+        }
+        if terms == 2 {
+            factors.pairs = factors.x.len();
         }
     }
-    party.ots.one_of_n_send(party.channel, runs, &messages)?;
-    Ok(mine)
-}
-
-/// The masked messages of one leaf, one for every value of the client's digit.
-fn offer(messages: &mut Vec<u8>, digit: Digit, shares: [u64; 2], mask: u8) {
-    let [plain, shifted] = shares.map(|share| !cut(share, digit) & (digit_mask(digit)));
-    let pair = |own: u8, their: u8| u8::from(own < their) | u8::from(own == their) << 1;
-    messages.extend((0..1 << digit.bits).map(|their| pair(plain, their) | pair(shifted, their) << 2).map(
-        |pairs| {
-            let used = (1_u8 << digit.leaf.message_bits()) - 1;
-            (pairs ^ mask) & used
-        },
-    ));
-}
-
-/// The client's side of the leaves: its digits choose.
-fn choose_leaves(
-    party: &mut Party,
-    sections: &[Section],
-    shares: &[u64],
-    runs: &[OneOfN],
-) -> Result<Vec<u8>, Error> {
-    let mut choices = Vec::with_capacity(runs.iter().map(|run| run.count).sum());
-    for (_, digit, shares) in digits(sections, shares) {
-        choices.extend(shares.iter().map(|&share| cut(share, *digit)));
+    let products = and(party, triples, &factors)?;
+    let mut rest = products.as_slice();
+    for terms in [2, 1] {
+        for (section, wires) in sections.iter().zip(wires.iter_mut()) {
+            for joint in section.comparison.joints_at(level, terms) {
+                let (own, tail) = rest.split_at(section.elements);
+                rest = tail;
+                for (bit, term) in joint.terms.iter().enumerate() {
+                    let product = own.iter().map(|product| product >> bit & 1 == 1);
+                    wires[term.out] = match term.add {
+                        Some(add) => product.zip(&wires[add]).map(|(product, add)| product ^ add).collect(),
+                        None => product.collect(),
+                    };
+                }
+            }
+        }
     }
-    party.ots.one_of_n_recv(party.channel, runs, &choices)
+    Ok(())
+}
+
+fn others<'w>(joint: &'w Joint, wires: &'w Wires, elements: usize) -> impl Iterator<Item = u8> + 'w {
+    (0..elements).map(move |i| {
+        let terms = joint.terms.iter().enumerate();
+        terms.fold(0, |bits, (bit, term)| bits | u8::from(wires[term.other][i]) << bit)
+    })
+}
+
+/// How many leaves and of which sizes, in protocol order.
+fn runs(sections: &[Section]) -> Vec<OneOfN> {
+    let run = |section: &Section, digit: &Digit| OneOfN {
+        count: section.elements,
+        digit_bits: u32::from(digit.bits),
+        message_bits: digit.leaf.message_bits() as u32,
+    };
+    sections
+        .iter()
+        .flat_map(|section| section.comparison.digits.iter().map(move |digit| run(section, digit)))
+        .collect()
+}
+
+fn message_bits(sections: &[Section]) -> u64 {
+    sections.iter().map(|section| (section.elements * section.comparison.leaf_message_bits()) as u64).sum()
+}
+
+fn levels(sections: &[Section]) -> usize {
+    sections.iter().map(|section| section.comparison.levels()).max().unwrap_or(0)
 }
 
 /// Every digit of every section with the section's shares, in the order of the leaves.
@@ -165,44 +345,5 @@ fn digits<'s>(
 }
 
 fn cut(share: u64, digit: Digit) -> u8 {
-    (share >> digit.offset) as u8 & digit_mask(digit)
-}
-
-fn digit_mask(digit: Digit) -> u8 {
-    (1 << digit.bits) - 1
-}
-
-/// All merges of one level of all sections: one exchange.
-fn merge_level(
-    party: &mut Party,
-    sections: &[Section],
-    wires: &mut [Vec<Wire>],
-    level: usize,
-) -> Result<(), Error> {
-    let at_level = |section: &Section| -> Vec<Merge> {
-        section.comparison.merges.iter().filter(|merge| merge.level == level).copied().collect()
-    };
-    let (mut x, mut y) = (Vec::new(), Vec::new());
-    for (section, wires) in sections.iter().zip(wires.iter()) {
-        for merge in at_level(section) {
-            for bit in [LT, EQ].into_iter().take(merge.ands()) {
-                x.extend(wires[merge.high].iter().map(|pair| pair & EQ != 0));
-                y.extend(wires[merge.low].iter().map(|pair| pair & bit != 0));
-            }
-        }
-    }
-    let products = and(party, &x, &y)?;
-    let mut rest = products.as_slice();
-    for (section, wires) in sections.iter().zip(wires) {
-        for merge in at_level(section) {
-            let (lt, tail) = rest.split_at(section.elements);
-            let (eq, tail) = tail.split_at(if merge.with_eq { section.elements } else { 0 });
-            rest = tail;
-            let mut out: Wire =
-                wires[merge.high].iter().zip(lt).map(|(high, &lt)| (high & LT) ^ u8::from(lt)).collect();
-            out.iter_mut().zip(eq).for_each(|(out, &eq)| *out |= u8::from(eq) << 1);
-            wires[merge.out] = out;
-        }
-    }
-    Ok(())
+    (share >> digit.offset) as u8 & ((1 << digit.bits) - 1)
 }

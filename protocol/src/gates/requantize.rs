@@ -1,104 +1,233 @@
-//! `[clamp((y + 2^(s−1)) >> s, 0, 2^a − 1)] <- Requantize([y])`: shift, ReLU and saturation in one gate.
+//! `[x] in Z_{2^L} <- Requantize([y])`, `x = clamp((y + 2^(s−1)) >> s, 0, 2^a − 1)`, with everything prepared that doesn't
+//! depend on y, or depends on the client's share of y only.
 //!
-//! The server adds 2^(s−1) to its share. [`compare`] gives the carry of the low s bits, the sign, and the sign of
-//! `y − 2^(a+s)`. With `t = (y_s >> s) + (y_c >> s) + carry` and w = a + 1,
+//! The server adds 2^(s−1) to its share. [`compare`](super::compare) gives the carry k of the low s bits, the sign, and the
+//! sign of `y − 2^(a+s)`; p = not negative, q = saturated, and u = p ⊕ q = in range, since q implies p. With
+//! `T = (y >> s)` of each share and w = a + 1,
 //!
 //! ```text
-//! positive·t − saturated·(t − (2^a − 1))   in Z_{2^w}
+//! x = u·(T_s + T_c) + u·k + (2^a − 1)·q   in Z_{2^w}
 //! ```
 //!
-//! is the clamped value: it is 0 for negative y, t if `t < 2^a`, else 2^a − 1 (saturated implies positive).
+//! The three bits are opened under random masks β, κ, γ, of which additive shares exist in Z_{2^w} (offline):
+//! `u = d_u + (1 − 2d_u)·β` and so on, so `u·k` needs `β·κ`, and `u·T` needs `β·T`: its client part is prepared, its server part
+//! is one COT whose choice (the client's share of β) is fixed beforehand and whose correction travels with the leaves.
+//! Then the wrap of the shares in Z_{2^w}, which is `m_s ∨ m_c` of their top bits because x < 2^a, takes one masked exchange
+//! against a prepared product of bits, and gives shares in Z_{2^L}.
 //!
 //! *Range*: `−2^(l−1) + 2^(a+s) <= y < 2^(l−1) − 2^(s−1)`, which the range proof grants; `s + a < l`.
-//! *Privacy*: a composition of [`compare`], [`bit_to_arithmetic`] and [`multiplex`], whose outputs are fresh shares.
-//! *Rounds*: at most 6 + depth of the deepest tree, whatever the number of groups. *Source*: the fusion is this project's
-//! (DESIGN §4), the parts are CrypTFlow2's.
+//! *Privacy*: everything opened is masked by a uniform bit used once; corrections by unknown pads.
+//! *Cost*: [`eqo_checkpoints::cost`]; online at most D + 3 rounds for a tree of depth D. *Source*: the fusion and its split are this
+//! project's (DESIGN §4); the comparison is CrypTFlow2's, masked conversion after Rotaru and Wood (eprint 2019/207),
+//! the known top bit after Cheetah (eprint 2022/207, §4).
 
-use eqo_checkpoints::arith::{mask, reduce};
-use eqo_checkpoints::cost::Group;
+mod client;
+mod server;
+
+use eqo_checkpoints::arith::mask;
+use eqo_checkpoints::cost::{Group, MASK_BITS, OPENED_BITS};
+use zeroize::Zeroizing;
+
+pub use client::{ClientChosen, ClientDrawn, ClientPrepared};
+pub use server::{ServerCorrecting, ServerDrawn, ServerPrepared};
 
 use super::Party;
-use super::compare::{Section, compare};
-use super::convert::bit_to_arithmetic;
-use super::multiplex::multiplex;
+use super::compare::{Carries, Section};
 use crate::Error;
+use crate::ot::BitTriples;
+use crate::ring::pack::{pack_bits, unpack_bits};
 
-/// Requantizes the accumulators of `groups`, which follow each other in `shares`, each channel with `lanes` elements.
-/// Returns shares in Z_{2^(act_bits + 1)} in the same order.
-///
-/// # Errors
-/// Those of the channel and of an empty stock of OTs.
-pub fn requantize(
-    party: &mut Party,
-    groups: &[Group],
+/// Elements of Z_{2^w}; w is at most 9.
+type Narrow = Zeroizing<Vec<u16>>;
+
+/// The public shape of one requantization.
+pub struct Requantization {
+    groups: Vec<Group>,
+    sections: Vec<Section>,
     act_bits: u8,
+    /// Elements of a channel.
     lanes: usize,
-    mut shares: Vec<u64>,
-) -> Result<Vec<u64>, Error> {
-    let server = party.is_server();
-    let sections: Vec<Section> = groups.iter().map(|group| section(group, act_bits, lanes)).collect();
-    if server {
-        for_each_element(groups, lanes, &mut shares, |group, share| {
-            *share = share.wrapping_add(1 << (group.shift - 1));
+    /// L.
+    wide: u8,
+}
+
+/// What both parties hold of a prepared requantization.
+struct Common {
+    levels: Vec<BitTriples>,
+    masks: Masks,
+    /// Share of β·T_c.
+    client_part: Narrow,
+    wraps: Wraps,
+}
+
+/// Random bits, XOR-shared, and what is needed of them in Z_{2^w}.
+struct Masks {
+    /// β: masks "in range".
+    in_range: Vec<bool>,
+    /// κ: masks the carry.
+    carry: Vec<bool>,
+    /// γ: masks "saturated".
+    saturated: Vec<bool>,
+    /// Additive shares of β, κ, β·κ, γ, one after the other.
+    shares: Narrow,
+}
+
+/// Products of two random bits, one known to each party, in Z_{2^(L−w)}; empty if L <= w.
+struct Wraps {
+    own: Vec<bool>,
+    product: Zeroizing<Vec<u64>>,
+}
+
+/// XOR shares of the three bits of every element that decide its activation, and the shares of T and β·T.
+struct Online {
+    in_range: Vec<bool>,
+    carry: Vec<bool>,
+    saturated: Vec<bool>,
+    /// This party's T.
+    high: Narrow,
+    /// Share of β·T_s.
+    server_part: Narrow,
+}
+
+impl Requantization {
+    /// Requantizes the accumulators of `groups`, which follow each other, each channel with `lanes` elements, to
+    /// activations of `act_bits` bits (1 to 8) shared in Z_{2^wide} (in Z_{2^(act_bits + 1)} if that is no narrower).
+    pub fn new(groups: Vec<Group>, act_bits: u8, lanes: usize, wide: u8) -> Self {
+        let section = |group: &Group| Section {
+            comparison: group.comparison(act_bits),
+            elements: group.channels.len() * lanes,
+            saturation_bit: group.shift + act_bits,
+        };
+        let sections = groups.iter().map(section).collect();
+        Self { groups, sections, act_bits, lanes, wide }
+    }
+
+    /// How many elements it takes.
+    pub fn elements(&self) -> usize {
+        self.sections.iter().map(|section| section.elements).sum()
+    }
+
+    /// The public groups.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// w.
+    fn narrow(&self) -> u8 {
+        self.act_bits + 1
+    }
+
+    fn extension_bits(&self) -> u32 {
+        u32::from(self.wide.saturating_sub(self.narrow()))
+    }
+
+    /// How many wraps are prepared.
+    fn wraps(&self) -> usize {
+        if self.extension_bits() > 0 { self.elements() } else { 0 }
+    }
+
+    /// `T = (y mod 2^l) >> s` of a party's shares.
+    fn high(&self, shares: &[u64]) -> Narrow {
+        let narrow = mask(self.narrow());
+        let mut high = Narrow::new(Vec::with_capacity(shares.len()));
+        self.for_each(shares, |group, share| {
+            high.push(((share & mask(group.ring)) >> group.shift & narrow) as u16);
         });
-    }
-    let carries = compare(party, &sections, &shares)?;
-    let mut selectors = Vec::with_capacity(2 * shares.len());
-    signs(&mut selectors, groups, (lanes, &shares), &carries.sign, |_, share| share);
-    signs(&mut selectors, groups, (lanes, &shares), &carries.saturation, |group, share| {
-        let saturation = u64::from(server) << (group.shift + act_bits);
-        share.wrapping_sub(saturation)
-    });
-    if server {
-        selectors.iter_mut().for_each(|bit| *bit = !*bit);
+        high
     }
 
-    let width = act_bits + 1;
-    let carry = bit_to_arithmetic(party, &carries.carry, u32::from(width))?;
-    for_each_element(groups, lanes, &mut shares, |group, share| {
-        *share = (*share & mask(group.ring)) >> group.shift;
-    });
-    let largest = if server { mask(act_bits) } else { 0 };
-    let shifted: Vec<u64> = shares.iter().zip(carry).map(|(high, carry)| high.wrapping_add(carry)).collect();
-    let excess = shifted.iter().map(|t| t.wrapping_sub(largest));
-    let values: Vec<u64> = shifted.iter().copied().chain(excess).collect();
-    let products = multiplex(party, &selectors, &values, u32::from(width))?;
-    let (positive, saturated) = products.split_at(shares.len());
-    let clamp = |(t, over): (&u64, &u64)| reduce(t.wrapping_sub(*over) as i64, width);
-    Ok(positive.iter().zip(saturated).map(clamp).collect())
-}
-
-fn section(group: &Group, act_bits: u8, lanes: usize) -> Section {
-    Section {
-        comparison: group.comparison(act_bits),
-        elements: group.channels.len() * lanes,
-        saturation_bit: group.shift + act_bits,
-    }
-}
-
-/// Appends shares of the sign bit of every element: its share's own top bit and its share of the carry into it.
-fn signs(
-    signs: &mut Vec<bool>,
-    groups: &[Group],
-    (lanes, shares): (usize, &[u64]),
-    carries: &[bool],
-    adjust: impl Fn(&Group, u64) -> u64,
-) {
-    let mut at = 0;
-    for group in groups {
-        for _ in 0..group.channels.len() * lanes {
-            let top = adjust(group, shares[at]) >> (group.ring - 1) & 1 == 1;
-            signs.push(top ^ carries[at]);
-            at += 1;
+    fn for_each(&self, shares: &[u64], mut each: impl FnMut(&Group, u64)) {
+        let mut rest = shares;
+        for group in &self.groups {
+            let (own, tail) = rest.split_at(group.channels.len() * self.lanes);
+            own.iter().for_each(|&share| each(group, share));
+            rest = tail;
         }
     }
+
+    /// From the three bits to activations.
+    fn finish(&self, party: &mut Party, common: Common, online: Online) -> Result<Vec<u64>, Error> {
+        let count = self.elements();
+        let masks = &common.masks;
+        let mut opened = Vec::with_capacity(OPENED_BITS as usize * count);
+        opened.extend(xor(&online.in_range, &masks.in_range));
+        opened.extend(xor(&online.carry, &masks.carry));
+        opened.extend(xor(&online.saturated, &masks.saturated));
+        let theirs = unpack_bits(&party.channel.exchange(pack_bits(&opened))?, opened.len());
+        opened.iter_mut().zip(theirs).for_each(|(own, their)| *own ^= their);
+        let bits = |i: usize, which: usize| u64::from(opened[which * count + i]);
+        let share = |i: usize, which: usize| u64::from(masks.shares[which * count + i]);
+        let (server, largest) = (u64::from(party.is_server()), mask(self.act_bits));
+        let activation = |i: usize| {
+            let [u, k, q] = [0, 1, 2].map(|which| bits(i, which));
+            let [beta, kappa, both, gamma] = [0, 1, 2, 3].map(|which| share(i, which));
+            let sign = |bit: u64| 1_u64.wrapping_sub(2 * bit);
+            let beta_t = u64::from(common.client_part[i]) + u64::from(online.server_part[i]);
+            let scaled = (u * u64::from(online.high[i])).wrapping_add(sign(u).wrapping_mul(beta_t));
+            let carried = (server * u * k)
+                .wrapping_add((u * kappa).wrapping_mul(sign(k)))
+                .wrapping_add((k * beta).wrapping_mul(sign(u)))
+                .wrapping_add(both.wrapping_mul(sign(u)).wrapping_mul(sign(k)));
+            let saturated = (server * q).wrapping_add(gamma.wrapping_mul(sign(q))).wrapping_mul(largest);
+            scaled.wrapping_add(carried).wrapping_add(saturated) & mask(self.narrow())
+        };
+        let narrow = (0..count).map(activation).collect();
+        self.extend(party, common.wraps, narrow)
+    }
+
+    /// From Z_{2^w} to Z_{2^L}, the top bit of the activations being zero.
+    fn extend(&self, party: &mut Party, wraps: Wraps, mut shares: Vec<u64>) -> Result<Vec<u64>, Error> {
+        if self.extension_bits() == 0 {
+            return Ok(shares);
+        }
+        let top = |share: &u64| share >> self.act_bits & 1 == 1;
+        let tops: Vec<bool> = shares.iter().map(top).collect();
+        let mine: Vec<bool> = xor(&tops, &wraps.own).collect();
+        let theirs = unpack_bits(&party.channel.exchange(pack_bits(&mine))?, mine.len());
+        let server = party.is_server();
+        for (i, share) in shares.iter_mut().enumerate() {
+            let [own_top, own_mask, mine, theirs] =
+                [tops[i], wraps.own[i], mine[i], theirs[i]].map(u64::from);
+            // With tops d ⊕ a and e ⊕ b: m_s·m_c = e·m_s + d·(1 − 2e)·b + (1 − 2d)(1 − 2e)·ab, where the server knows the first
+            // term and the client the second.
+            let sign = |bit: u64| 1_u64.wrapping_sub(2 * bit);
+            let known = if server { theirs * own_top } else { (theirs * own_mask).wrapping_mul(sign(mine)) };
+            let product =
+                known.wrapping_add(wraps.product[i].wrapping_mul(sign(mine)).wrapping_mul(sign(theirs)));
+            *share = share.wrapping_sub(own_top.wrapping_sub(product) << self.narrow());
+        }
+        Ok(shares)
+    }
 }
 
-fn for_each_element(groups: &[Group], lanes: usize, shares: &mut [u64], change: impl Fn(&Group, &mut u64)) {
-    let mut rest = shares;
-    for group in groups {
-        let (own, tail) = rest.split_at_mut(group.channels.len() * lanes);
-        own.iter_mut().for_each(|share| change(group, share));
-        rest = tail;
+impl Masks {
+    /// The shared bits in the order of `shares`: β, κ, β·κ, γ.
+    fn bits(triples: &BitTriples, saturated: &[bool]) -> Vec<bool> {
+        let mut bits = Vec::with_capacity(MASK_BITS as usize * saturated.len());
+        bits.extend_from_slice(&triples.b);
+        bits.extend(triples.a.iter().map(|a| a & 1 == 1));
+        bits.extend(triples.c.iter().map(|c| c & 1 == 1));
+        bits.extend_from_slice(saturated);
+        bits
     }
+
+    fn new(bits: &[bool], shares: Narrow) -> Self {
+        let part = |which: usize| bits[which * (bits.len() / 4)..][..bits.len() / 4].to_vec();
+        Self { in_range: part(0), carry: part(1), saturated: part(3), shares }
+    }
+}
+
+fn xor<'a>(a: &'a [bool], b: &'a [bool]) -> impl Iterator<Item = bool> + 'a {
+    a.iter().zip(b).map(|(a, b)| a ^ b)
+}
+
+/// Shares of "in range" and "saturated" from the carries and the top bits of this party's shares of y and of
+/// `y − 2^(a+s)`. Both parties' bits XOR to `sign ⊕ sign'` and, negated by the server, to `¬sign'`.
+fn decide(carries: &Carries, tops: &[[bool; 2]], server: bool) -> (Vec<bool>, Vec<bool>) {
+    let signs = carries.sign.iter().zip(&carries.saturation).zip(tops);
+    signs
+        .map(|((sign, saturation), [top, shifted_top])| {
+            (sign ^ saturation ^ top ^ shifted_top, saturation ^ shifted_top ^ server)
+        })
+        .unzip()
 }

@@ -1,44 +1,200 @@
-//! The server's part of a convolution: its weights choose, its biases are added to its own share.
+//! The server's walk over the graph: its weights choose, and meet masked activations in the clear.
 
-use eqo_checkpoints::graph::{CheckedGraph, NodeId};
+use eqo_checkpoints::cost::windows;
+use eqo_checkpoints::graph::{CheckedGraph, NodeId, Op};
+use eqo_checkpoints::layout::sum_pool;
 use eqo_checkpoints::weights::{LayerWeights, Weights};
 
-use super::Side;
+use super::linear::{Convolution, add};
+use super::{Enter, Shares, enter, extend_stock, last_uses, ots_of};
 use crate::Error;
 use crate::gates::Party;
-use crate::gates::matmul::Products;
+use crate::gates::mask::add_masked;
+use crate::gates::requantize::{ServerCorrecting, ServerDrawn, ServerPrepared};
+use crate::ot::ChosenOts;
+use crate::transport::Scope;
 
-/// The weights by node, as the graph needs them.
-pub struct ServerSide<'w> {
+/// The graph and its weights.
+pub struct Server<'w> {
+    graph: &'w CheckedGraph,
     layers: Vec<Option<&'w LayerWeights>>,
 }
 
-impl<'w> ServerSide<'w> {
+/// The server's part of a prepared inference. It serves once: [`Server::infer`] takes it by value.
+pub struct ServerMaterial {
+    batch: usize,
+    /// For each convolution.
+    nodes: Vec<Option<Node>>,
+}
+
+struct Node {
+    /// Share of the accumulators of the client's masks.
+    masked: Shares,
+    activation: Option<ServerPrepared>,
+}
+
+/// A node's state between the messages of its window.
+struct Drawn {
+    node: NodeId,
+    products: ChosenOts,
+    activation: Option<ServerDrawn>,
+}
+
+impl<'w> Server<'w> {
     /// Looks up every node's weights, which must match the graph ([`eqo_checkpoints::range::prove`] checks that).
-    pub fn new(graph: &CheckedGraph, weights: &'w Weights) -> Self {
-        Self { layers: graph.nodes().iter().map(|node| weights.layers.get(&node.name)).collect() }
+    pub fn new(graph: &'w CheckedGraph, weights: &'w Weights) -> Self {
+        Self { graph, layers: graph.nodes().iter().map(|node| weights.layers.get(&node.name)).collect() }
+    }
+
+    /// Prepares an inference of `batch` images together with the client.
+    ///
+    /// # Errors
+    /// Those of the channel and the OTs.
+    pub fn prepare(
+        &self,
+        party: &mut Party,
+        batch: usize,
+        entered: &mut Enter,
+    ) -> Result<ServerMaterial, Error> {
+        let mut nodes: Vec<Option<Node>> = self.graph.nodes().iter().map(|_| None).collect();
+        for window in windows(self.graph, batch) {
+            enter(party, entered, Scope::OtExtension);
+            extend_stock(party, ots_of(self.graph, window.clone(), batch))?;
+            let mut drawn = Vec::new();
+            for node in window {
+                enter(party, entered, Scope::Offline(node));
+                drawn.extend(self.draw(party, node, batch)?);
+            }
+            let mut offered = Vec::new();
+            for drawn in drawn {
+                enter(party, entered, Scope::Offline(drawn.node));
+                offered.push(self.offer(party, drawn, batch)?);
+            }
+            for (node, masked, state) in offered {
+                enter(party, entered, Scope::Offline(node));
+                let activation = self.correct(party, node, batch, state)?;
+                nodes[node] = Some(Node { masked, activation });
+            }
+        }
+        Ok(ServerMaterial { batch, nodes })
+    }
+
+    /// The server's shares of the logits, `[batch][classes]` and one pixel.
+    ///
+    /// # Errors
+    /// Those of the channel.
+    pub fn infer(
+        &self,
+        party: &mut Party,
+        material: ServerMaterial,
+        entered: &mut Enter,
+    ) -> Result<Shares, Error> {
+        let last_use = last_uses(self.graph);
+        let mut shares: Vec<Shares> = Vec::with_capacity(last_use.len());
+        for (id, prepared) in material.nodes.into_iter().enumerate() {
+            enter(party, entered, Scope::Node(id));
+            let output = match (&self.graph.nodes()[id].op, prepared) {
+                (Op::Input(_), _) => {
+                    // The client knows the pixels: the server's share is zero before it is masked.
+                    let pixels = self.graph.shape(0).iter().product::<usize>() * material.batch;
+                    let mut masked = Shares::new(vec![0; pixels]);
+                    add_masked(party, self.graph.extension_bits(0), &mut masked)?;
+                    masked
+                }
+                (Op::Conv(_), Some(node)) => self.conv(party, (id, material.batch), node, &shares)?,
+                (Op::SumPool { input }, _) => {
+                    let [_, height, width] = self.graph.shape(*input);
+                    Shares::new(sum_pool(height * width, &shares[*input]))
+                }
+                (Op::Conv(_), None) => unreachable!("every convolution is prepared"),
+            };
+            shares.push(output);
+            for (earlier, _) in last_use.iter().enumerate().filter(|(_, last)| **last == id) {
+                shares[earlier] = Shares::default();
+            }
+        }
+        Ok(shares.pop().unwrap_or_default())
+    }
+
+    fn convolution(&self, id: NodeId, batch: usize) -> Option<Convolution<'w>> {
+        match &self.graph.nodes()[id].op {
+            Op::Conv(conv) => Some(Convolution::new(self.graph, id, conv, batch)),
+            Op::Input(_) | Op::SumPool { .. } => None,
+        }
+    }
+
+    fn draw(&self, party: &mut Party, node: NodeId, batch: usize) -> Result<Option<Drawn>, Error> {
+        let Some(convolution) = self.convolution(node, batch) else { return Ok(None) };
+        let products = convolution.products().server_draw(party, &self.layer(node).codes)?;
+        let activation = convolution.activation().map(|step| step.gate.server_draw(party)).transpose()?;
+        Ok(Some(Drawn { node, products, activation }))
+    }
+
+    fn offer(
+        &self,
+        party: &mut Party,
+        drawn: Drawn,
+        batch: usize,
+    ) -> Result<(NodeId, Shares, Option<ServerCorrecting>), Error> {
+        let Drawn { node, products, activation } = drawn;
+        let Some(convolution) = self.convolution(node, batch) else {
+            unreachable!("only convolutions are drawn")
+        };
+        let products = convolution.products().server(party, products)?;
+        let masked = convolution.accumulate(products);
+        let state = match (convolution.activation(), activation) {
+            (Some(step), Some(drawn)) => Some(step.gate.server_offer(party, drawn)?),
+            _ => None,
+        };
+        Ok((node, masked, state))
+    }
+
+    fn correct(
+        &self,
+        party: &mut Party,
+        node: NodeId,
+        batch: usize,
+        state: Option<ServerCorrecting>,
+    ) -> Result<Option<ServerPrepared>, Error> {
+        let step = self.convolution(node, batch).and_then(|convolution| convolution.activation());
+        match (step, state) {
+            (Some(step), Some(state)) => Ok(Some(step.gate.server_correct(party, state)?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The server's share of the node's output `[batch][out][height][width]`: masked activations, or accumulators.
+    fn conv(
+        &self,
+        party: &mut Party,
+        (id, batch): (NodeId, usize),
+        node: Node,
+        shares: &[Shares],
+    ) -> Result<Shares, Error> {
+        let Some(convolution) = self.convolution(id, batch) else {
+            unreachable!("only convolutions are prepared")
+        };
+        let layer = self.layer(id);
+        let rows = convolution.rows(&shares[convolution.conv.input]);
+        let products = convolution.products().plain(&layer.codes, &rows);
+        let mut accumulators = convolution.accumulate(products);
+        add(&mut accumulators, &node.masked);
+        let [_, height, width] = self.graph.shape(id);
+        for (plane, &bias) in accumulators.chunks_exact_mut(height * width).zip(layer.bias.iter().cycle()) {
+            plane.iter_mut().for_each(|sum| *sum = sum.wrapping_add(bias as u64));
+        }
+        convolution.add_shortcut(shares, &mut accumulators);
+        let (Some(step), Some(prepared)) = (convolution.activation(), node.activation) else {
+            return Ok(accumulators);
+        };
+        let sorted = step.sort(&accumulators);
+        let activations = Shares::new(step.gate.server_run(party, prepared, &sorted)?);
+        let mut masked = step.restore(&activations);
+        add_masked(party, self.graph.extension_bits(id), &mut masked)?;
+        Ok(masked)
     }
 
     fn layer(&self, node: NodeId) -> &'w LayerWeights {
         self.layers[node].expect("proven weights have an entry for every convolution")
-    }
-}
-
-impl Side for ServerSide<'_> {
-    fn multiply(
-        &self,
-        party: &mut Party,
-        node: NodeId,
-        products: &Products,
-        rows: &[u64],
-    ) -> Result<Vec<u64>, Error> {
-        products.server(party, &self.layer(node).codes, rows)
-    }
-
-    fn add_bias(&self, node: NodeId, pixels: usize, accumulators: &mut [u64]) {
-        let bias = &self.layer(node).bias;
-        for (plane, &bias) in accumulators.chunks_exact_mut(pixels).zip(bias.iter().cycle()) {
-            plane.iter_mut().for_each(|sum| *sum = sum.wrapping_add(bias as u64));
-        }
     }
 }

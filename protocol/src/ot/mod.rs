@@ -6,6 +6,7 @@
 //! All communication formulas give payload bytes; [`wire_bytes`](crate::transport::wire_bytes) adds the frame headers.
 
 mod base;
+mod chosen;
 mod cot;
 mod ferret;
 mod hash;
@@ -20,11 +21,13 @@ mod tests;
 mod transpose;
 mod triples;
 
+pub use chosen::{ChosenOts, OfferedOts};
 pub use cot::{Correlation, CotShape};
 pub use eqo_checkpoints::cost::{Extension, Iteration, LpnSet, OtKind, Plan, prepared, setup_payloads};
 pub use one_of_n::OneOfN;
 pub use setup::Ots;
 pub use triples::BitTriples;
+pub(crate) use triples::spread;
 
 use zeroize::Zeroizing;
 

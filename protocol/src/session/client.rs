@@ -1,12 +1,13 @@
 //! The client's session. It knows the public graph and never sees a weight.
 
+use eqo_checkpoints::cost::Answer;
 use eqo_checkpoints::graph::{CheckedGraph, Graph, MAX_GRAPH_JSON};
 
-use super::handshake::{Confirmation, Hello, Verdict, Welcome, other_graph, send_request};
-use super::{Clock, Log, limits};
+use super::handshake::{Confirmation, Hello, Request, Verdict, Welcome, other_graph};
+use super::stock::Stock;
+use super::{Clock, Log, limits, reveal};
 use crate::gates::Party;
-use crate::gates::open::open;
-use crate::layers::{ClientSide, Walk, logit_ring};
+use crate::layers::{self, ClientMaterial};
 use crate::ot::{OtKind, Ots};
 use crate::report::Report;
 use crate::transport::{Channel, Scope};
@@ -34,6 +35,8 @@ pub struct Client {
     ots: Ots,
     rng: PartyRng,
     max_batch: usize,
+    max_prepared: usize,
+    stock: Stock<ClientMaterial>,
     log: Log,
 }
 
@@ -69,7 +72,8 @@ pub fn connect(mut channel: Channel, config: &ClientConfig) -> Result<Client, Er
     let ots = Ots::setup(&mut channel, Role::Client, config.ot, &mut rng)?;
     log.clock.enter(Scope::Handshake);
     let max_batch = (welcome.max_batch as usize).min(limits::MAX_BATCH);
-    Ok(Client { graph, channel, ots, rng, max_batch, log })
+    let max_prepared = welcome.max_prepared as usize;
+    Ok(Client { graph, channel, ots, rng, max_batch, max_prepared, stock: Stock::new(), log })
 }
 
 fn recv_graph(channel: &mut Channel) -> Result<CheckedGraph, Error> {
@@ -98,6 +102,40 @@ impl Client {
         self.max_batch
     }
 
+    /// Prepares an inference of `batch` images before any of them is known. [`Client::infer`] and [`Client::classify`] draw on
+    /// what is prepared for their batch size, and prepare on the spot if nothing is.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a batch that is too large, or more images than the server lets a client prepare; those of the
+    /// channel and the OTs, after which the session can only be dropped.
+    ///
+    /// # Communication cost
+    /// [`eqo_checkpoints::cost::Forecast::prepare`] foretells it exactly.
+    pub fn prepare(&mut self, batch: usize) -> Result<(), Error> {
+        self.log.check_sound()?;
+        self.check_batch(batch)?;
+        if self.stock.images() + batch > self.max_prepared {
+            return Err(Error::Config {
+                what: "prepared images",
+                expected: format!("at most {}, which the server allows", self.max_prepared),
+                found: format!("{} and {batch} more", self.stock.images()),
+                next: "use up what is prepared first",
+            });
+        }
+        let request = Request::Prepare(batch);
+        self.log.begin(request);
+        request.send(&mut self.channel)?;
+        let material = self.make(batch)?;
+        self.stock.put(batch, material);
+        self.log.finish();
+        Ok(())
+    }
+
+    /// How many inferences of this batch size are prepared.
+    pub fn prepared(&self, batch: usize) -> usize {
+        self.stock.count(batch)
+    }
+
     /// The logits of each image, in class order. An image is `[channels][height][width]` of pixels 0 to 255.
     ///
     /// # Errors
@@ -105,30 +143,24 @@ impl Client {
     /// the session can only be dropped.
     ///
     /// # Communication cost
-    /// [`eqo_checkpoints::cost::inference`] foretells it exactly.
+    /// [`eqo_checkpoints::cost::Forecast::infer`] foretells it exactly.
     pub fn infer(&mut self, images: &[impl AsRef<[u8]>]) -> Result<Vec<Vec<i64>>, Error> {
-        let batch = images.len();
-        self.log.check_sound()?;
-        self.check_images(images)?;
-        self.log.begin();
-        send_request(&mut self.channel, batch as u32)?;
-        let image = centred(&self.graph, images);
-        let graph = &self.graph;
-        let mut party =
-            Party { role: Role::Client, channel: &mut self.channel, ots: &mut self.ots, rng: &mut self.rng };
-        let clock = &mut self.log.clock;
-        let walk = Walk { graph, side: &ClientSide, batch };
-        let shares = walk.run(&mut party, image, |scope| clock.enter(scope))?;
-        clock.enter(Scope::Result);
-        party.channel.set_scope(Scope::Result);
-        let logits = open(&mut party, |element| logit_ring(graph, element), &shares)?.unwrap_or_default();
-        self.log.finish(batch);
-        Ok(logits.chunks_exact(logits.len() / batch).map(<[i64]>::to_vec).collect())
+        self.answer(images, Answer::Logits)
+    }
+
+    /// The class of each image, the first one if several have the largest logit; nothing else of the logits is revealed.
+    /// Otherwise as [`Client::infer`].
+    ///
+    /// # Errors
+    /// As [`Client::infer`].
+    pub fn classify(&mut self, images: &[impl AsRef<[u8]>]) -> Result<Vec<usize>, Error> {
+        let classes = self.answer(images, Answer::Top1)?;
+        Ok(classes.iter().flatten().map(|&class| class as usize).collect())
     }
 
     /// Traffic and time so far, by scope.
     pub fn report(&self) -> Report {
-        self.log.report(&self.channel, &self.graph, false)
+        self.log.report(&self.channel, &self.graph)
     }
 
     /// Ends the session.
@@ -137,20 +169,52 @@ impl Client {
     /// Those of the channel.
     pub fn close(mut self) -> Result<Report, Error> {
         self.log.check_sound()?;
-        send_request(&mut self.channel, 0)?;
-        Ok(self.log.report(&self.channel, &self.graph, true))
+        self.log.begin(Request::Close);
+        Request::Close.send(&mut self.channel)?;
+        Ok(self.log.report(&self.channel, &self.graph))
+    }
+
+    fn answer(&mut self, images: &[impl AsRef<[u8]>], answer: Answer) -> Result<Vec<Vec<i64>>, Error> {
+        let batch = images.len();
+        self.log.check_sound()?;
+        self.check_batch(batch)?;
+        self.check_images(images)?;
+        let request = Request::Infer(batch, answer);
+        self.log.begin(request);
+        request.send(&mut self.channel)?;
+        let material = match self.stock.take(batch) {
+            Some(material) => material,
+            None => self.make(batch)?,
+        };
+        let pixels = centred(&self.graph, images);
+        let Self { graph, channel, ots, rng, log, .. } = self;
+        let mut party = Party { role: Role::Client, channel, ots, rng };
+        let mut entered = |scope| log.clock.enter(scope);
+        let shares = layers::Client { graph }.infer(&mut party, material, &pixels, &mut entered)?;
+        let values = reveal(&mut party, graph, (&shares, batch), answer, &mut entered)?;
+        self.log.finish();
+        Ok(values.chunks_exact((values.len() / batch).max(1)).map(<[i64]>::to_vec).collect())
+    }
+
+    fn make(&mut self, batch: usize) -> Result<ClientMaterial, Error> {
+        let Self { graph, channel, ots, rng, log, .. } = self;
+        let mut party = Party { role: Role::Client, channel, ots, rng };
+        layers::Client { graph }.prepare(&mut party, batch, &mut |scope| log.clock.enter(scope))
+    }
+
+    fn check_batch(&self, batch: usize) -> Result<(), Error> {
+        if (1..=self.max_batch).contains(&batch) {
+            return limits::check(&self.graph, batch);
+        }
+        Err(Error::Config {
+            what: "batch",
+            expected: format!("1 to {} images", self.max_batch),
+            found: batch.to_string(),
+            next: "split the images into several inferences",
+        })
     }
 
     fn check_images(&self, images: &[impl AsRef<[u8]>]) -> Result<(), Error> {
-        if images.is_empty() || images.len() > self.max_batch {
-            return Err(Error::Config {
-                what: "batch",
-                expected: format!("1 to {} images", self.max_batch),
-                found: images.len().to_string(),
-                next: "split the images into several inferences",
-            });
-        }
-        limits::check(&self.graph, images.len())?;
         let [channels, height, width] = self.graph.shape(0);
         let wrong =
             images.iter().map(|image| image.as_ref().len()).find(|&len| len != channels * height * width);

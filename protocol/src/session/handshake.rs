@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use eqo_checkpoints::cost::{CONFIRMATION_BYTES, HELLO_BYTES, REQUEST_BYTES, WELCOME_BYTES};
+use eqo_checkpoints::cost::{Answer, CONFIRMATION_BYTES, HELLO_BYTES, REQUEST_BYTES, WELCOME_BYTES};
 
 use crate::Error;
 use crate::transport::{Channel, Scope};
@@ -10,7 +10,7 @@ use crate::transport::{Channel, Scope};
 const MAGIC: [u8; 6] = *b"EQO2PC";
 
 /// Both parties must speak the same version.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// Client to server.
 pub(super) struct Hello {
@@ -32,6 +32,7 @@ pub(super) enum Verdict {
 pub(super) struct Welcome {
     pub(super) verdict: Verdict,
     pub(super) max_batch: u32,
+    pub(super) max_prepared: u32,
 }
 
 /// Client to server.
@@ -59,14 +60,15 @@ impl Welcome {
         let mut message = greeting();
         message.push(self.verdict as u8);
         message.extend(self.max_batch.to_le_bytes());
+        message.extend(self.max_prepared.to_le_bytes());
         channel.send(message)
     }
 
     pub(super) fn recv(channel: &mut Channel) -> Result<Self, Error> {
         let message = channel.recv(WELCOME_BYTES)?;
         let rest = after_greeting(&message)?;
-        let max_batch = u32::from_le_bytes([rest[1], rest[2], rest[3], rest[4]]);
-        Ok(Self { verdict: Verdict::read(rest[0])?, max_batch })
+        let number = |at: usize| u32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
+        Ok(Self { verdict: Verdict::read(rest[0])?, max_batch: number(1), max_prepared: number(5) })
     }
 }
 
@@ -85,16 +87,51 @@ impl Confirmation {
     }
 }
 
-/// Asks for an inference of `batch` images; zero ends the session.
-pub(super) fn send_request(channel: &mut Channel, batch: u32) -> Result<(), Error> {
-    channel.set_scope(Scope::Handshake);
-    channel.send(batch.to_le_bytes().to_vec())
+/// What a client asks for, with the batch size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Request {
+    /// The end of the session.
+    Close,
+    /// The offline part of an inference.
+    Prepare(usize),
+    /// An inference.
+    Infer(usize, Answer),
 }
 
-pub(super) fn recv_request(channel: &mut Channel) -> Result<u32, Error> {
-    channel.set_scope(Scope::Handshake);
-    let message = channel.recv(REQUEST_BYTES)?;
-    Ok(u32::from_le_bytes([message[0], message[1], message[2], message[3]]))
+impl Request {
+    pub(super) fn send(self, channel: &mut Channel) -> Result<(), Error> {
+        let (kind, batch) = match self {
+            Self::Close => (0, 0),
+            Self::Prepare(batch) => (1, batch),
+            Self::Infer(batch, Answer::Logits) => (2, batch),
+            Self::Infer(batch, Answer::Top1) => (3, batch),
+        };
+        let mut message = vec![kind];
+        message.extend((batch as u32).to_le_bytes());
+        channel.set_scope(Scope::Request);
+        channel.send(message)
+    }
+
+    /// Receives a request for at most `max_batch` images.
+    pub(super) fn recv(channel: &mut Channel, max_batch: usize) -> Result<Self, Error> {
+        channel.set_scope(Scope::Request);
+        let message = channel.recv(REQUEST_BYTES)?;
+        let batch = u32::from_le_bytes([message[1], message[2], message[3], message[4]]) as usize;
+        let wrong = |what, expected, found: String| {
+            Err(Error::PeerData { scope: Scope::Request, what, expected, found })
+        };
+        let request = match message[0] {
+            0 => return Ok(Self::Close),
+            1 => Self::Prepare(batch),
+            2 => Self::Infer(batch, Answer::Logits),
+            3 => Self::Infer(batch, Answer::Top1),
+            kind => return wrong("a request", "0, 1, 2 or 3", kind.to_string()),
+        };
+        if (1..=max_batch).contains(&batch) {
+            return Ok(request);
+        }
+        wrong("a batch size", "at least 1 and at most the largest batch of the handshake", batch.to_string())
+    }
 }
 
 /// The error for parties that run different graphs.

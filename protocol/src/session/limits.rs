@@ -31,6 +31,13 @@ pub(super) fn largest_batch(graph: &CheckedGraph, wanted: usize) -> Result<usize
     check(graph, batch).map(|()| batch)
 }
 
+/// Images that a session may keep prepared: some 64 bytes for each activation of each.
+pub(super) fn most_prepared(graph: &CheckedGraph) -> usize {
+    let elements =
+        (0..graph.nodes().len()).map(|id| graph.shape(id).iter().product::<usize>()).sum::<usize>();
+    (MAX_ELEMENTS / 16 / elements.max(1)).max(1)
+}
+
 /// # Errors
 /// [`Error::Config`] for a graph or batch that would need too much memory.
 pub(super) fn check(graph: &CheckedGraph, batch: usize) -> Result<(), Error> {

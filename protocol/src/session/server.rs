@@ -1,12 +1,13 @@
 //! The server's sessions.
 
+use eqo_checkpoints::cost::Answer;
 use eqo_checkpoints::format::Checkpoint;
 
-use super::handshake::{Confirmation, Hello, Verdict, Welcome, other_graph, recv_request};
-use super::{Clock, Log, limits};
+use super::handshake::{Confirmation, Hello, Request, Verdict, Welcome, other_graph};
+use super::stock::Stock;
+use super::{Clock, Log, limits, reveal};
 use crate::gates::Party;
-use crate::gates::open::open;
-use crate::layers::{ServerSide, Walk, logit_ring};
+use crate::layers::{Server, ServerMaterial};
 use crate::ot::{OtKind, Ots};
 use crate::report::Report;
 use crate::transport::{Channel, Scope};
@@ -19,22 +20,26 @@ pub struct ServerConfig {
     pub ot_kinds: Vec<OtKind>,
     /// Images in one inference, at most; 1 to 1024. A session allows fewer where they would need too much memory.
     pub max_batch: usize,
+    /// Images of all prepared inferences of a session, at most. A ResNet-32 for CIFAR takes some 20 MB an image.
+    pub max_prepared: usize,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self { ot_kinds: OtKind::ALL.to_vec(), max_batch: 64 }
+        Self { ot_kinds: OtKind::ALL.to_vec(), max_batch: 64, max_prepared: 64 }
     }
 }
 
 /// One client's session. Holds the weights; has no `Debug`.
 pub struct Session<'m> {
     checkpoint: &'m Checkpoint,
-    side: ServerSide<'m>,
+    side: Server<'m>,
     channel: Channel,
     ots: Ots,
     rng: PartyRng,
     max_batch: usize,
+    max_prepared: usize,
+    stock: Stock<ServerMaterial>,
     log: Log,
 }
 
@@ -48,8 +53,8 @@ pub fn serve_connection(
     config: &ServerConfig,
 ) -> Result<Report, Error> {
     let mut session = Session::accept(channel, checkpoint, config)?;
-    while session.serve()?.is_some() {}
-    Ok(session.log.report(&session.channel, checkpoint.graph(), true))
+    while session.serve()? {}
+    Ok(session.log.report(&session.channel, checkpoint.graph()))
 }
 
 impl<'m> Session<'m> {
@@ -66,10 +71,12 @@ impl<'m> Session<'m> {
         let clock = Clock::start();
         let graph = checkpoint.graph();
         let max_batch = limits::largest_batch(graph, config.max_batch)?;
+        let max_prepared = config.max_prepared.min(limits::most_prepared(graph)).max(max_batch);
         let proposed = Hello::recv(&mut channel)?.ot;
         let accepted = config.ot_kinds.iter().copied().find(|kind| kind.code() == proposed);
         let verdict = accepted.map_or(Verdict::OtRefused, |_| Verdict::Accepted);
-        Welcome { verdict, max_batch: max_batch as u32 }.send(&mut channel)?;
+        let [batch, prepared] = [max_batch, max_prepared].map(|count| count as u32);
+        Welcome { verdict, max_batch: batch, max_prepared: prepared }.send(&mut channel)?;
         let kind = accepted.ok_or_else(|| Error::PeerIncompatible {
             what: "kind of OT",
             ours: format!("one of {:?}", config.ot_kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>()),
@@ -87,48 +94,76 @@ impl<'m> Session<'m> {
         log.clock.enter(Scope::BaseOt);
         let ots = Ots::setup(&mut channel, Role::Server, kind, &mut rng)?;
         log.clock.enter(Scope::Handshake);
-        let side = ServerSide::new(graph, checkpoint.weights());
-        Ok(Self { checkpoint, side, channel, ots, rng, max_batch, log })
+        let side = Server::new(graph, checkpoint.weights());
+        let stock = Stock::new();
+        Ok(Self { checkpoint, side, channel, ots, rng, max_batch, max_prepared, stock, log })
     }
 
-    /// Serves one inference and returns its batch size; `None` once the client has ended the session. A client that asks for
-    /// nothing within the channel's timeout ends it too, with [`Error::Timeout`].
+    /// Serves one request; false once the client has ended the session. A client that asks for nothing within the channel's
+    /// timeout ends it too, with [`Error::Timeout`].
     ///
     /// # Errors
-    /// [`Error::PeerData`] for a batch beyond the agreed one; those of the channel and the OTs, after which the session can
-    /// only be dropped.
-    pub fn serve(&mut self) -> Result<Option<usize>, Error> {
+    /// [`Error::PeerData`] for a batch or stock beyond the agreed one; those of the channel and the OTs, after which the session
+    /// can only be dropped.
+    pub fn serve(&mut self) -> Result<bool, Error> {
         self.log.check_sound()?;
-        let batch = recv_request(&mut self.channel)? as usize;
-        if batch == 0 {
-            return Ok(None);
+        let request = Request::recv(&mut self.channel, self.max_batch)?;
+        self.log.begin(request);
+        match request {
+            Request::Close => return Ok(false),
+            Request::Prepare(batch) => {
+                self.check_room(batch)?;
+                let material = self.prepare(batch)?;
+                self.stock.put(batch, material);
+            }
+            Request::Infer(batch, answer) => {
+                let material = match self.stock.take(batch) {
+                    Some(material) => material,
+                    None => self.prepare(batch)?,
+                };
+                self.infer(material, batch, answer)?;
+            }
         }
-        if batch > self.max_batch {
-            return Err(Error::PeerData {
-                scope: Scope::Handshake,
-                what: "a batch size",
-                expected: "at most the largest batch of the handshake",
-                found: batch.to_string(),
-            });
-        }
-        self.log.begin();
-        let graph = self.checkpoint.graph();
-        let mut party =
-            Party { role: Role::Server, channel: &mut self.channel, ots: &mut self.ots, rng: &mut self.rng };
-        let clock = &mut self.log.clock;
-        // The client knows the pixels: its share is the image, the server's is zero.
-        let image = vec![0; graph.shape(0).iter().product::<usize>() * batch];
-        let logits =
-            Walk { graph, side: &self.side, batch }.run(&mut party, image, |scope| clock.enter(scope))?;
-        clock.enter(Scope::Result);
-        party.channel.set_scope(Scope::Result);
-        open(&mut party, |element| logit_ring(graph, element), &logits)?;
-        self.log.finish(batch);
-        Ok(Some(batch))
+        self.log.finish();
+        Ok(true)
+    }
+
+    /// Images of inferences that are prepared and not used up.
+    pub fn prepared(&self) -> usize {
+        self.stock.images()
     }
 
     /// Traffic and time so far, by scope.
     pub fn report(&self) -> Report {
-        self.log.report(&self.channel, self.checkpoint.graph(), false)
+        self.log.report(&self.channel, self.checkpoint.graph())
+    }
+
+    fn check_room(&self, batch: usize) -> Result<(), Error> {
+        if self.stock.images() + batch <= self.max_prepared {
+            return Ok(());
+        }
+        Err(Error::PeerData {
+            scope: Scope::Request,
+            what: "a request to prepare",
+            expected: "no more images than the handshake allows",
+            found: format!("{} and {batch} more", self.stock.images()),
+        })
+    }
+
+    fn prepare(&mut self, batch: usize) -> Result<ServerMaterial, Error> {
+        let mut party =
+            Party { role: Role::Server, channel: &mut self.channel, ots: &mut self.ots, rng: &mut self.rng };
+        let clock = &mut self.log.clock;
+        self.side.prepare(&mut party, batch, &mut |scope| clock.enter(scope))
+    }
+
+    fn infer(&mut self, material: ServerMaterial, batch: usize, answer: Answer) -> Result<(), Error> {
+        let mut party =
+            Party { role: Role::Server, channel: &mut self.channel, ots: &mut self.ots, rng: &mut self.rng };
+        let clock = &mut self.log.clock;
+        let mut entered = |scope| clock.enter(scope);
+        let logits = self.side.infer(&mut party, material, &mut entered)?;
+        reveal(&mut party, self.checkpoint.graph(), (&logits, batch), answer, &mut entered)?;
+        Ok(())
     }
 }

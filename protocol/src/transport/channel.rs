@@ -10,22 +10,29 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::frame::{End, Frame, MAX_FRAME, read_frames, split, write_frames};
-use super::{Meter, Scope};
+use super::outbox::Outbox;
+use super::{Link, Meter, Scope};
 use crate::Error;
 
 /// How many frames may wait in each direction between the party's thread and the connection.
 pub const QUEUE_FRAMES: usize = 8;
 
+/// How long a dropped channel waits for its link's thread after it was told to end.
+const LINE_END: Duration = Duration::from_secs(1);
+
 /// Settings of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TransportConfig {
-    /// The longest wait for the peer to make any progress: to take a frame or to finish sending one.
+    /// The longest wait for the peer to make any progress: to take a frame or to finish sending one. A link's own time
+    /// comes on top.
     pub timeout: Duration,
+    /// The network to imitate on what this party sends; the peer must do the same. None of it if `None`.
+    pub link: Option<Link>,
 }
 
 impl Default for TransportConfig {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(60) }
+        Self { timeout: Duration::from_secs(60), link: None }
     }
 }
 
@@ -35,7 +42,7 @@ impl Default for TransportConfig {
 pub struct Channel {
     runtime: Handle,
     timeout: Duration,
-    outbox: mpsc::Sender<Frame>,
+    outbox: Outbox,
     inbox: mpsc::Receiver<Result<Frame, End>>,
     reader: AbortHandle,
     writer: AbortHandle,
@@ -51,9 +58,9 @@ impl Channel {
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
         let (input, output) = tokio::io::split(stream);
-        let (outbox, to_write) = mpsc::channel(QUEUE_FRAMES);
         let (read, inbox) = mpsc::channel(QUEUE_FRAMES);
         let (done, written) = std_mpsc::channel();
+        let (outbox, to_write) = open_outbox(config.link, &done);
         let reader = runtime.spawn(read_frames(input, read)).abort_handle();
         let writing = async move {
             // The receiver may be gone: nobody is left to hear about it.
@@ -62,7 +69,9 @@ impl Channel {
         let writer = runtime.spawn(writing).abort_handle();
         let meter = Meter::new();
         let runtime = runtime.clone();
-        Self { runtime, timeout: config.timeout, outbox, inbox, reader, writer, written, meter, flight: None }
+        let timeout =
+            config.timeout.saturating_add(config.link.map_or(Duration::ZERO, |link| link.patience()));
+        Self { runtime, timeout, outbox, inbox, reader, writer, written, meter, flight: None }
     }
 
     /// Sends `payload`, in as many frames as it needs; an empty one sends nothing.
@@ -272,22 +281,43 @@ impl Channel {
 impl Drop for Channel {
     fn drop(&mut self) {
         // Closing the queue is what tells the writer task to finish.
-        self.outbox = mpsc::channel(1).0;
+        self.outbox.close();
+        let line = self.outbox.take_line();
         // The writer task empties its queue by itself, but a peer that stopped reading must not keep it and its socket
         // for ever. Waiting for it here matters because the caller may stop the runtime next; on a runtime's own thread
         // that could starve the task.
         if Handle::try_current().is_err() {
             let _ = self.written.recv_timeout(self.timeout);
             self.writer.abort();
+            // Without a writer a link's thread has nothing to wait for; it only needs to be scheduled.
+            if let Some(line) = line {
+                line.end(LINE_END);
+            }
         } else {
             let (writer, wait) = (self.writer.clone(), self.timeout);
             self.runtime.spawn(async move {
                 sleep(wait).await;
                 writer.abort();
+                drop(line);
             });
         }
         self.reader.abort();
     }
+}
+
+/// The queue to the writer task. A link that can't be had closes it at once, and `done` tells why.
+fn open_outbox(
+    link: Option<Link>,
+    done: &std_mpsc::Sender<std::io::Result<()>>,
+) -> (Outbox, mpsc::Receiver<Frame>) {
+    let Some(link) = link else { return Outbox::direct() };
+    Outbox::shaped(link).unwrap_or_else(|error| {
+        // The receiver is this channel's own and lives.
+        let _ = done.send(Err(error));
+        let (mut outbox, to_write) = Outbox::direct();
+        outbox.close();
+        (outbox, to_write)
+    })
 }
 
 /// Why a queue operation did not happen.
@@ -299,7 +329,7 @@ enum Stop {
     Stream(End),
 }
 
-async fn push(outbox: &mpsc::Sender<Frame>, frame: Frame, wait: Duration) -> Result<(), Stop> {
+async fn push(outbox: &Outbox, frame: Frame, wait: Duration) -> Result<(), Stop> {
     let sent = timeout(wait, outbox.send(frame)).await.map_err(|_| Stop::SendLate)?;
     sent.map_err(|_| Stop::SendEnded)
 }

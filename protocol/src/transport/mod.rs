@@ -2,12 +2,15 @@
 //!
 //! Protocol code is synchronous and runs on a thread its caller owns. [`Channel`] hands frames to a writer task and takes
 //! them from a reader task through bounded queues, so no protocol code ever runs on a tokio worker and every wait has a
-//! timeout.
+//! timeout. With a [`Link`], frames pass through a delay line between the two, which is a thread of its own.
 
 mod channel;
+mod delay_line;
 mod frame;
+mod link;
 mod memory;
 mod meter;
+mod outbox;
 mod packed;
 mod tcp;
 #[cfg(test)]
@@ -15,6 +18,7 @@ mod tests;
 
 pub use channel::{Channel, QUEUE_FRAMES, TransportConfig};
 pub use frame::{FRAME_HEADER, MAX_FRAME, frame_count, wire_bytes};
+pub use link::Link;
 pub use memory::memory_pair;
 pub use meter::{Meter, Scope, Traffic};
 pub(crate) use packed::{PackedRecv, PackedSend};

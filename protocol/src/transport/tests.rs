@@ -21,7 +21,14 @@ fn runtime() -> Runtime {
 /// A channel whose peer is raw bytes.
 fn against_raw(runtime: &Runtime) -> (Channel, DuplexStream) {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
-    (Channel::over(ours, runtime.handle(), TransportConfig { timeout: SHORT }), theirs)
+    (
+        Channel::over(
+            ours,
+            runtime.handle(),
+            TransportConfig { timeout: SHORT, ..TransportConfig::default() },
+        ),
+        theirs,
+    )
 }
 
 #[test]
@@ -172,7 +179,7 @@ fn a_peer_that_closes_gives_an_error_that_says_so() {
 #[test]
 fn dropping_a_channel_first_sends_what_was_queued() {
     let runtime = runtime();
-    let config = TransportConfig { timeout: TEST_TIMEOUT };
+    let config = TransportConfig { timeout: TEST_TIMEOUT, ..TransportConfig::default() };
     let (mut one, mut other) = memory_pair(64, runtime.handle(), config);
     let receiver = thread::spawn(move || (other.recv(2_000_000).map(|bytes| bytes.len()), other.recv(1)));
     one.send(vec![5; 2_000_000]).unwrap();
@@ -205,7 +212,7 @@ fn a_peer_that_stopped_reading_does_not_keep_a_dropped_connection_open() {
 #[test]
 fn tcp_carries_both_directions_and_names_the_port_in_its_errors() {
     let runtime = runtime();
-    let config = TransportConfig { timeout: TEST_TIMEOUT };
+    let config = TransportConfig { timeout: TEST_TIMEOUT, ..TransportConfig::default() };
     let listener = Listener::bind("127.0.0.1:0", runtime.handle(), config).unwrap();
     let address = listener.local_addr().unwrap().to_string();
     assert!(listener.accept(SHORT).unwrap().is_none());

@@ -1,7 +1,10 @@
 //! Both parties with prepared OTs, and shares of test values.
 
-use eqo_checkpoints::cost::{Ots as OtCount, Scope};
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use eqo_checkpoints::cost::{Gate, Ots as OtCount, Scope};
 use eqo_protocol::gates::Party;
+use eqo_protocol::gates::requantize::Requantization;
 use eqo_protocol::ot::{OtKind, Ots};
 use eqo_protocol::testing::{seeded, two_party};
 use eqo_protocol::transport::{Channel, Meter};
@@ -35,6 +38,60 @@ fn with_ots<T>(
     }
     channel.set_scope(Scope::Node(0));
     gate(&mut Party { role, channel, ots: &mut ots, rng })
+}
+
+/// Runs a gate whose random OTs and traffic must be what the cost model says.
+pub(crate) fn run_priced<S: Send, C: Send>(
+    price: &Gate,
+    server: impl FnOnce(&mut Party) -> Result<S, Error> + Send,
+    client: impl FnOnce(&mut Party) -> Result<C, Error> + Send,
+) -> (S, C) {
+    let needed = price.ots();
+    // As many in both directions: otherwise the gate's first message might travel together with the extension's last.
+    let made = needed.server_sends.max(needed.client_sends).max(1);
+    let (server, client, [meter, _]) = run_gate(
+        both(made as usize),
+        |party| {
+            let result = server(party)?;
+            let used = |left: usize| made.next_multiple_of(128) - left as u64;
+            assert_eq!(used(party.ots.left_as_sender()), needed.server_sends, "{price:?}");
+            assert_eq!(used(party.ots.left_as_receiver()), needed.client_sends, "{price:?}");
+            Ok(result)
+        },
+        client,
+    );
+    let (measured, predicted) = (meter.of(Scope::Node(0)), price.flow());
+    assert_eq!(measured.bytes_sent, predicted.to_client, "{price:?}");
+    assert_eq!(measured.bytes_received, predicted.to_server, "{price:?}");
+    assert_eq!((measured.frames, measured.rounds), (predicted.frames, predicted.rounds), "{price:?}");
+    (server, client)
+}
+
+/// Prepares a requantization with the client's shares and runs it; the offline part is booked under `Offline(0)`.
+pub(crate) fn requantize(
+    gate: &Requantization,
+    ots: usize,
+    [server, client]: [Vec<u64>; 2],
+) -> (Vec<u64>, Vec<u64>, [Meter; 2]) {
+    run_gate(
+        both(ots),
+        |party| {
+            party.channel.set_scope(Scope::Offline(0));
+            let drawn = gate.server_draw(party)?;
+            let offered = gate.server_offer(party, drawn)?;
+            let prepared = gate.server_correct(party, offered)?;
+            party.channel.set_scope(Scope::Node(0));
+            gate.server_run(party, prepared, &server)
+        },
+        |party| {
+            party.channel.set_scope(Scope::Offline(0));
+            let drawn = gate.client_draw(party)?;
+            let chosen = gate.client_choose(party, drawn, &client)?;
+            let prepared = gate.client_correct(party, chosen)?;
+            party.channel.set_scope(Scope::Node(0));
+            gate.client_run(party, prepared)
+        },
+    )
 }
 
 /// `count` OTs in each direction.

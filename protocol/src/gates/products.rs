@@ -1,14 +1,16 @@
-//! `[M] <- Matmul(W, [V])`: the products of a convolution, weights known to the server, inputs shared.
+//! `[M] <- Products(W, R)`: the products of a convolution, weights known to the server, rows known to the client.
 //!
-//! `M[t][o] = Σ_i W[t][o][i] · V[t][i]` for every tap t (Winograd), or summed over all positions (direct). The server
-//! multiplies its own share locally. For the client's share each **bit** of each weight code is the choice of one COT
-//! whose correlation is the client's whole row `V[t][i]`: bit i with exponent k_i contributes
-//! `bit · 2^(k_i) · row`, negatively for the top bit, so a ring of `l_o − k_t − k_i` bits is enough when tap t is shifted
-//! left by k_t afterwards (CrypTFlow2's COT matmul with the roles of EQO, arXiv 2404.09404, §4).
+//! `M[t][o] = Σ_i W[t][o][i] · R[t][i]` for every tap t (Winograd), or summed over all positions (direct). Each **bit** of
+//! each weight code is the choice of one COT whose correlation is the client's whole row `R[t][i]`: bit i with exponent k_i
+//! contributes `bit · 2^(k_i) · row`, negatively for the top bit, so a ring of `l_o − k_t − k_i` bits is enough when tap t is
+//! shifted left by k_t afterwards (CrypTFlow2's COT matmul with the roles of EQO, arXiv 2404.09404, §4).
+//!
+//! In a network R is the client's mask, so all of this is done before the image is known; online the server multiplies the
+//! masked activations, which it knows, in the clear ([`Products::plain`]).
 //!
 //! *Privacy*: the client sees the server's code bits masked by random bits; the server sees corrections under unknown
 //! pads. *Range*: any; all arithmetic is modulo `2^(l_o − k_t)` per output channel and tap.
-//! *Cost*: n = positions·out·in·bits OTs sent by the client, `ceil(n / 8)` bytes to the server's peer, then
+//! *Cost*: n = positions·out·in·bits OTs sent by the client, `ceil(n / 8)` bytes to the client, then
 //! `ceil(Σ (l_o − k_t − k_i)·lanes / 8)` bytes back; 2 rounds.
 
 use eqo_checkpoints::arith::{code_bit, code_value};
@@ -17,7 +19,8 @@ use eqo_checkpoints::winograd::Algorithm;
 
 use super::Party;
 use crate::Error;
-use crate::ot::{Correlation, CotShape};
+use crate::ot::{ChosenOts, Correlation, CotShape, OfferedOts};
+use crate::ring::pack::packed_bytes;
 
 /// The public shape of one convolution's products.
 #[derive(Clone, Copy)]
@@ -37,28 +40,33 @@ struct WeightBit {
 }
 
 impl Products<'_> {
-    /// The server's part: `codes` is `[positions][out][in]`, `rows` its share `[positions][in][lanes]`. Returns its share
+    /// First message, from the server: its weight bits choose. `codes` is `[positions][out][in]`.
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`]; those of the channel.
+    pub fn server_draw(&self, party: &mut Party, codes: &[i8]) -> Result<ChosenOts, Error> {
+        let bits = self.conv.weight_bits();
+        let choices = codes.iter().flat_map(|&code| (0..bits).map(move |bit| code_bit(code, bit))).collect();
+        let (chosen, flips) = party.ots.choose(choices)?;
+        party.channel.send(flips)?;
+        Ok(chosen)
+    }
+
+    /// First message, at the client.
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`]; those of the channel.
+    pub fn client_draw(&self, party: &mut Party) -> Result<OfferedOts, Error> {
+        let flips = party.channel.recv(packed_bytes(self.ots() as u64) as usize)?;
+        party.ots.offer(self.ots(), &flips)
+    }
+
+    /// Second message, from the client: its rows `[positions][in][lanes]` under pads. Returns its share
     /// `[taps][out][lanes]`, tap shifts not applied.
     ///
     /// # Errors
-    /// Those of the channel and of an empty stock of OTs.
-    pub fn server(&self, party: &mut Party, codes: &[i8], rows: &[u64]) -> Result<Vec<u64>, Error> {
-        let bits = self.conv.weight_bits();
-        let choices: Vec<bool> =
-            codes.iter().flat_map(|&code| (0..bits).map(move |bit| code_bit(code, bit))).collect();
-        let mut products = self.local(codes, rows);
-        let shape = |ot: usize| CotShape { lanes: self.lanes, bits: self.payload_bits(&self.weight_bit(ot)) };
-        let accumulate =
-            |ot: usize, share: &[u64]| self.accumulate(&mut products, &self.weight_bit(ot), share);
-        party.ots.cot_recv(party.channel, &choices, shape, accumulate)?;
-        Ok(products)
-    }
-
-    /// The client's part, which needs no weights: `rows` and the result as in [`Products::server`].
-    ///
-    /// # Errors
-    /// Those of the channel and of an empty stock of OTs.
-    pub fn client(&self, party: &mut Party, rows: &[u64]) -> Result<Vec<u64>, Error> {
+    /// Those of the channel.
+    pub fn client(&self, party: &mut Party, drawn: OfferedOts, rows: &[u64]) -> Result<Vec<u64>, Error> {
         let mut products = vec![0; self.taps() * self.conv.out_channels * self.lanes];
         let correlation = |ot: usize| {
             let at = self.weight_bit(ot);
@@ -66,12 +74,25 @@ impl Products<'_> {
         };
         let accumulate =
             |ot: usize, share: &[u64]| self.accumulate(&mut products, &self.weight_bit(ot), share);
-        party.ots.cot_send(party.channel, self.ots(), correlation, accumulate)?;
+        party.ots.cot_send(party.channel, drawn, correlation, accumulate)?;
         Ok(products)
     }
 
-    /// Products of the server's codes with its own share.
-    fn local(&self, codes: &[i8], rows: &[u64]) -> Vec<u64> {
+    /// Second message, at the server; returns its share as [`Products::client`] does.
+    ///
+    /// # Errors
+    /// Those of the channel.
+    pub fn server(&self, party: &mut Party, drawn: ChosenOts) -> Result<Vec<u64>, Error> {
+        let mut products = vec![0; self.taps() * self.conv.out_channels * self.lanes];
+        let shape = |ot: usize| CotShape { lanes: self.lanes, bits: self.payload_bits(&self.weight_bit(ot)) };
+        let accumulate =
+            |ot: usize, share: &[u64]| self.accumulate(&mut products, &self.weight_bit(ot), share);
+        party.ots.cot_recv(party.channel, drawn, shape, accumulate)?;
+        Ok(products)
+    }
+
+    /// Products of codes and rows that one party knows, arranged as in [`Products::client`].
+    pub fn plain(&self, codes: &[i8], rows: &[u64]) -> Vec<u64> {
         let Conv { in_channels, out_channels, .. } = *self.conv;
         let mut products = vec![0; self.taps() * out_channels * self.lanes];
         for (index, &code) in codes.iter().enumerate() {

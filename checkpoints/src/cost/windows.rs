@@ -1,0 +1,33 @@
+//! Windows: neighbouring nodes whose offline parts share their flights.
+
+use std::ops::Range;
+
+use super::gates::Step;
+use super::ledger::Ots;
+use crate::graph::{CheckedGraph, NodeId};
+
+/// Random OTs of a window, at most, unless a single node takes more: what bounds the memory of the offline phase. More
+/// nodes in a window mean fewer rounds.
+pub const WINDOW_OTS: u64 = 1 << 22;
+
+/// The random OTs that a node consumes for `batch` images.
+pub fn ots(graph: &CheckedGraph, node: NodeId, batch: usize) -> Ots {
+    Step::new(graph, node, batch).map_or_else(Ots::default, |step| step.ots())
+}
+
+/// Cuts the graph into windows, in order; every node is in one.
+pub fn windows(graph: &CheckedGraph, batch: usize) -> Vec<Range<NodeId>> {
+    let mut windows = Vec::new();
+    let (mut start, mut filled) = (0, 0_u64);
+    for node in 0..graph.nodes().len() {
+        let ots = ots(graph, node, batch);
+        let more = ots.server_sends.saturating_add(ots.client_sends);
+        if filled > 0 && filled.saturating_add(more) > WINDOW_OTS {
+            windows.push(start..node);
+            (start, filled) = (node, 0);
+        }
+        filled = filled.saturating_add(more);
+    }
+    windows.push(start..graph.nodes().len());
+    windows
+}
