@@ -5,6 +5,8 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter};
 use tokio::sync::mpsc::{Receiver, Sender};
 
+use super::pool::Pool;
+
 pub use eqo_checkpoints::cost::{FRAME_HEADER, MAX_FRAME, frame_count, wire_bytes};
 
 /// Small writes and reads are gathered in buffers of this size; frames beyond it bypass them.
@@ -40,10 +42,14 @@ pub(super) enum End {
 }
 
 /// Reads frames into `queue` until the stream or the queue ends.
-pub(super) async fn read_frames<S: AsyncRead + Unpin>(stream: S, queue: Sender<Result<Frame, End>>) {
+pub(super) async fn read_frames<S: AsyncRead + Unpin>(
+    stream: S,
+    queue: Sender<Result<Frame, End>>,
+    pool: Pool,
+) {
     let mut stream = BufReader::with_capacity(STREAM_BUFFER, stream);
     loop {
-        let frame = read_frame(&mut stream).await;
+        let frame = read_frame(&mut stream, &pool).await;
         let ended = frame.is_err();
         if queue.send(frame).await.is_err() || ended {
             return;
@@ -51,7 +57,7 @@ pub(super) async fn read_frames<S: AsyncRead + Unpin>(stream: S, queue: Sender<R
     }
 }
 
-async fn read_frame<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Frame, End> {
+async fn read_frame<S: AsyncRead + Unpin>(stream: &mut S, pool: &Pool) -> Result<Frame, End> {
     let mut header = [0; FRAME_HEADER];
     let mut have = 0;
     while have < FRAME_HEADER {
@@ -65,7 +71,7 @@ async fn read_frame<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Frame, End> 
     if length as usize > MAX_FRAME {
         return Err(End::Oversized(length));
     }
-    let mut payload = vec![0; length as usize];
+    let mut payload = pool.take(length as usize);
     stream.read_exact(&mut payload).await.map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => End::Closed { within_frame: true },
         _ => End::Failed(error),
@@ -77,12 +83,15 @@ async fn read_frame<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Frame, End> 
 pub(super) async fn write_frames<S: AsyncWrite + Unpin>(
     stream: S,
     mut queue: Receiver<Frame>,
+    pool: Pool,
 ) -> io::Result<()> {
     let mut stream = BufWriter::with_capacity(STREAM_BUFFER, stream);
     while let Some(frame) = queue.recv().await {
         write_frame(&mut stream, &frame).await?;
+        pool.give(frame.payload);
         while let Ok(frame) = queue.try_recv() {
             write_frame(&mut stream, &frame).await?;
+            pool.give(frame.payload);
         }
         stream.flush().await?;
     }
