@@ -172,7 +172,7 @@ mod tests {
         let [small, middle, large] = LpnSet::ALL.map(LpnSet::outputs);
         let first = extension.plan(1);
         assert_eq!((first.soft_spoken, sizes(&first)), (74_112, vec![small]));
-        assert_eq!(first.from_receiver(), [(15 * 8192, 1), (15 * 8576 / 8, 1)]);
+        assert_eq!(first.from_receiver(), [(15 * EXTENSION_CHUNK / 8, 4), (15 * 8576 / 8, 1)]);
         assert_eq!(sizes(&extension.plan(GAINS[0])), [small]);
         assert_eq!(sizes(&extension.plan(GAINS[0] + 1)), [small, small], "the step up was nearly enough");
         assert_eq!(sizes(&extension.plan(GAINS[1])), [middle]);
