@@ -6,7 +6,7 @@
 use crate::arith::requantize;
 use crate::graph::{CheckedGraph, Conv, Input, NodeId, Op, Output};
 use crate::layout::{shortcut, sum_pool};
-use crate::weights::Weights;
+use crate::weights::{LayerWeights, Weights};
 use crate::{Error, range};
 
 mod batch;
@@ -118,8 +118,22 @@ impl Engine {
     }
 }
 
+/// Exact accumulators of one convolution for each of `images`, and for each of the `residuals` if there are any; the
+/// shapes are those of its input and its output. For calibration, before there is a graph.
+pub(crate) fn accumulators(
+    conv: &Conv,
+    layer: &LayerWeights,
+    [input, output]: [[usize; 3]; 2],
+    images: &[Vec<i64>],
+    residuals: Option<&[Vec<i64>]>,
+) -> Vec<Vec<i64>> {
+    let compiled = CompiledConv::new(conv, layer, input, output);
+    let residual = |index: usize| residuals.map(|residuals| residuals[index].as_slice());
+    images.iter().enumerate().map(|(index, image)| compiled.accumulate(image, residual(index))).collect()
+}
+
 /// `pixel - offset` of each channel.
-fn centre(input: &Input, image: &[u8]) -> Vec<i64> {
+pub(crate) fn centre(input: &Input, image: &[u8]) -> Vec<i64> {
     image
         .chunks_exact(input.height * input.width)
         .zip(&input.offsets)

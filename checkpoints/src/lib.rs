@@ -10,6 +10,8 @@
 //! - [`range`]: the proof that every accumulator fits its ring.
 //! - [`engine`]: plain integer inference, the meaning of a graph with its weights; [`layout`] is what it shares with
 //!   the private protocol.
+//! - [`scales`]: the exponents that meet in a layer, and which of them are best.
+//! - [`random`]: a network of random weights with the scales and rings of a trained one.
 //! - [`cost`]: what private inference sends, exactly, from the public graph alone.
 //!
 //! No Burn, no tokio, no cryptography: a party's machine builds this crate and `protocol` only.
@@ -23,7 +25,9 @@ pub mod format;
 pub mod graph;
 pub mod layout;
 pub mod plan;
+pub mod random;
 pub mod range;
+pub mod scales;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod weights;

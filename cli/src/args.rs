@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod bench;
 mod parties;
 #[cfg(feature = "train")]
 mod recipes;
 mod values;
 
+pub(crate) use bench::{BenchCommand, BenchModelArgs, BenchPrimitivesArgs, Tile};
 pub(crate) use parties::{EvalArgs, InferArgs, InspectArgs, Ot, PrivateArgs, ServeArgs};
 #[cfg(feature = "train")]
 pub(crate) use recipes::{DemoArgs, QuantizeArgs, RecipeArgs, Stage, TrainArgs};
@@ -58,6 +60,9 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// The party with the images: asks a server for their classes.
     Infer(InferArgs),
+    /// What private inference costs on this machine.
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Datasets with checksums.
     #[command(subcommand)]
     Data(DataCommand),

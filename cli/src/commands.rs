@@ -1,5 +1,6 @@
 //! One file for each command.
 
+pub(crate) mod bench;
 pub(crate) mod data;
 #[cfg(feature = "train")]
 pub(crate) mod demo;

@@ -19,10 +19,10 @@ pub(crate) struct Evaluation {
     pub(crate) mode: &'static str,
     /// Images evaluated.
     pub(crate) images: usize,
-    /// Images classified correctly.
-    pub(crate) correct: usize,
-    /// `correct / images`.
-    pub(crate) accuracy: f64,
+    /// Images classified correctly; none where images have no labels or the network was never trained.
+    pub(crate) correct: Option<usize>,
+    /// `correct / images`, likewise.
+    pub(crate) accuracy: Option<f64>,
     /// Wall time.
     pub(crate) seconds: f64,
     /// Undecodable images left out, where that was allowed.
@@ -40,6 +40,8 @@ pub(crate) struct PrivateFigures {
     pub(crate) mismatches: usize,
     /// Protocol.
     pub(crate) profile: &'static str,
+    /// What made the random OTs.
+    pub(crate) ot: &'static str,
     /// Images answered at once.
     pub(crate) batch: usize,
     /// The network that both parties imitated; absent on the machine's own.
@@ -86,7 +88,7 @@ impl Evaluation {
         model: &str,
         mode: &'static str,
         images: usize,
-        correct: usize,
+        correct: Option<usize>,
         start: Instant,
     ) -> Self {
         Self {
@@ -94,7 +96,7 @@ impl Evaluation {
             mode,
             images,
             correct,
-            accuracy: accuracy(correct, images),
+            accuracy: correct.map(|correct| accuracy(correct, images)),
             seconds: start.elapsed().as_secs_f64(),
             skipped: None,
             private: None,
@@ -109,10 +111,10 @@ impl Evaluation {
     /// The same for people.
     pub(crate) fn table(&self) -> String {
         let header = ["model", "mode", "images", "correct", "accuracy", "seconds"];
-        let (images, correct) = (self.images.to_string(), self.correct.to_string());
-        let seconds = format!("{:.1}", self.seconds);
-        let row =
-            vec![self.model.clone(), self.mode.to_owned(), images, correct, percent(self.accuracy), seconds];
+        let (images, seconds) = (self.images.to_string(), format!("{:.1}", self.seconds));
+        let correct = self.correct.map_or_else(none, |correct| correct.to_string());
+        let accuracy = self.accuracy.map_or_else(none, percent);
+        let row = vec![self.model.clone(), self.mode.to_owned(), images, correct, accuracy, seconds];
         let mut text = output::table(&header, 2, [row]);
         if let Some(private) = &self.private {
             text = format!(
@@ -156,17 +158,23 @@ impl PrivateFigures {
             ),
             ("traffic", format!("{offline} MB offline, {online} MB online, {total} MB in total")),
             ("an image", format!("{:.3} MB, {:.2} s", self.bytes_total as f64 / each / 1e6, seconds / each)),
+            ("time", format!("{:.2} s offline, {:.2} s online", self.seconds_offline, self.seconds_online)),
             ("rounds", format!("{} offline, {} online", self.rounds_offline, self.rounds_online)),
-            ("protocol", format!("profile {}, batch {}", self.profile, self.batch)),
+            ("protocol", format!("profile {}, {}, batch {}", self.profile, self.ot, self.batch)),
             ("network", self.network.clone().unwrap_or_else(|| "this machine's own".to_owned())),
         ]
     }
 }
 
+/// What a table shows where nothing was measured.
+fn none() -> String {
+    "-".to_owned()
+}
+
 /// Logits of every image by the plain integer engine, `[images][classes]`, on all cores.
-pub(crate) fn integer_logits(engine: &Engine, dataset: &Dataset) -> Result<Vec<Vec<i64>>, Failure> {
+pub(crate) fn integer_logits(engine: &Engine, pixels: &[u8]) -> Result<Vec<Vec<i64>>, Failure> {
     let bar = Progress::new("integer engine");
-    Ok(engine.run_all(dataset.pixels(), &|done, total| bar.set(done, total))?)
+    Ok(engine.run_all(pixels, &|done, total| bar.set(done, total))?)
 }
 
 /// How many images have their label's logit on top.
@@ -189,9 +197,18 @@ mod tests {
 
     #[test]
     fn a_plain_evaluation_has_the_six_keys_of_the_contract_and_no_other() {
-        let json = serde_json::to_value(Evaluation::plain("net", "integer", 4, 3, Instant::now())).unwrap();
+        let json =
+            serde_json::to_value(Evaluation::plain("net", "integer", 4, Some(3), Instant::now())).unwrap();
         let keys: Vec<_> = json.as_object().unwrap().keys().cloned().collect();
         assert_eq!(keys, ["accuracy", "correct", "images", "mode", "model", "seconds"]);
         assert_eq!(json["accuracy"], 0.75);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_null_and_never_zero() {
+        let evaluation = Evaluation::plain("net", "private", 4, None, Instant::now());
+        let json = serde_json::to_value(&evaluation).unwrap();
+        assert!(json["correct"].is_null() && json["accuracy"].is_null());
+        assert!(evaluation.table().contains('-') && !evaluation.table().contains('%'));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use eqo_checkpoints::random;
 use eqo_datasets::folder::FolderOptions;
 use eqo_datasets::split::stratified_order;
 use eqo_datasets::{Dataset, Resize, Split, load_image, synthetic};
@@ -38,12 +39,7 @@ pub(crate) struct Choice<'a> {
 pub(crate) fn open(choice: &Choice<'_>) -> Result<(Dataset, usize), Failure> {
     if choice.data == Path::new(SYNTHETIC) {
         let count = choice.images.unwrap_or(SYNTHETIC_IMAGES);
-        if count > MOST_SYNTHETIC {
-            let message = format!(
-                "--images: expected at most {MOST_SYNTHETIC} synthetic images, found {count}; ask for fewer"
-            );
-            return Err(Failure::new(Kind::Usage, message));
-        }
+        in_memory(count)?;
         return Ok((synthetic::generate_test(choice.seed, count), 0));
     }
     let options = FolderOptions {
@@ -62,6 +58,22 @@ pub(crate) fn open(choice: &Choice<'_>) -> Result<(Dataset, usize), Failure> {
         return Ok((dataset.subset(&order[..count]), skipped.len()));
     }
     Ok((dataset, skipped.len()))
+}
+
+/// `count` random images, `[images][channels][height][width]`, for a network that only gets measured.
+pub(crate) fn random(seed: u64, count: usize, shape: [usize; 3]) -> Result<Vec<u8>, Failure> {
+    in_memory(count)?;
+    Ok(random::images(seed, count, shape))
+}
+
+/// Refuses more generated images than memory should hold.
+fn in_memory(count: usize) -> Result<(), Failure> {
+    if count <= MOST_SYNTHETIC {
+        return Ok(());
+    }
+    let message =
+        format!("--images: expected at most {MOST_SYNTHETIC} synthetic images, found {count}; ask for fewer");
+    Err(Failure::new(Kind::Usage, message))
 }
 
 /// One image at the network's size.

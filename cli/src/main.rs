@@ -65,6 +65,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Eval(args) => commands::eval::run(args),
         Command::Serve(args) => commands::serve::run(args),
         Command::Infer(args) => commands::infer::run(args),
+        Command::Bench(command) => commands::bench::run(command),
         Command::Data(command) => commands::data::run(command),
     }
 }

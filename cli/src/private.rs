@@ -35,23 +35,37 @@ pub(crate) fn evaluate(
     dataset: &Dataset,
     setting: &Setting<'_>,
 ) -> Result<Evaluation, Failure> {
+    run(engine, dataset.pixels(), setting, &|logits| Some(count_correct(logits, dataset)))
+}
+
+/// The same for images without labels, `[images][channels][height][width]`: cost and equality, no accuracy.
+pub(crate) fn measure(engine: &Engine, pixels: &[u8], setting: &Setting<'_>) -> Result<Evaluation, Failure> {
+    run(engine, pixels, setting, &|_| None)
+}
+
+fn run(
+    engine: &Engine,
+    pixels: &[u8],
+    setting: &Setting<'_>,
+    correct: &dyn Fn(&[Vec<i64>]) -> Option<usize>,
+) -> Result<Evaluation, Failure> {
     interrupt::watch()?;
-    let expected = integer_logits(engine, dataset)?;
+    let expected = integer_logits(engine, pixels)?;
+    let images: Vec<&[u8]> = pixels.chunks(engine.graph().shape(0).iter().product()).collect();
     let start = Instant::now();
     let mut server = Server::start(setting)?;
     let runtime = party::runtime()?;
     let settings = TransportConfig { timeout: setting.timeout, link: setting.network };
     let channel = transport::connect(&server.address, runtime.handle(), settings)?;
-    let ot = setting.parameters.ot.kind();
+    let ot = setting.parameters.ot();
     let mut client =
         connect(channel, &ClientConfig { ot, expected_graph: Some(engine.graph().graph_hash()) })?;
-    let logits = infer_all(&mut client, dataset, setting.parameters.batch)?;
+    let logits = infer_all(&mut client, &images, setting.parameters.batch)?;
     let report = client.close()?;
     server.finish()?;
-    let correct = count_correct(&logits, dataset);
     let mismatches = expected.iter().zip(&logits).filter(|(plain, private)| plain != private).count();
     let model = &engine.graph().graph().name;
-    let mut evaluation = Evaluation::plain(model, "private", dataset.len(), correct, start);
+    let mut evaluation = Evaluation::plain(model, "private", images.len(), correct(&logits), start);
     evaluation.private = Some(figures(&report, mismatches, setting));
     Ok(evaluation)
 }
@@ -78,32 +92,33 @@ pub(crate) fn verdict(evaluation: &Evaluation) -> Result<(), Failure> {
     })
 }
 
-fn infer_all(client: &mut Client, dataset: &Dataset, batch: usize) -> Result<Vec<Vec<i64>>, Failure> {
+fn infer_all(client: &mut Client, images: &[&[u8]], batch: usize) -> Result<Vec<Vec<i64>>, Failure> {
     let bar = Progress::new("private inference");
-    let images: Vec<&[u8]> = (0..dataset.len()).map(|index| dataset.image(index)).collect();
     let mut logits = Vec::with_capacity(images.len());
-    for images in images.chunks(batch) {
+    for some in images.chunks(batch) {
         interrupt::check("the server process ends with this one")?;
-        logits.extend(client.infer(images)?);
-        bar.set(logits.len(), dataset.len());
+        client.prepare(some.len())?;
+        logits.extend(client.infer(some)?);
+        bar.set(logits.len(), images.len());
     }
     Ok(logits)
 }
 
 fn figures(report: &Report, mismatches: usize, setting: &Setting<'_>) -> PrivateFigures {
+    let (offline, online) = (report.offline(), report.online());
     PrivateFigures {
         mismatches,
         profile: setting.parameters.profile.name(),
         batch: setting.parameters.batch,
         network: setting.network.map(party::network_name),
-        // No offline phase exists yet: the protocol reports everything as online.
-        bytes_offline: 0,
-        bytes_online: report.bytes(),
+        ot: setting.parameters.ot().name(),
+        bytes_offline: offline.bytes(),
+        bytes_online: online.bytes(),
         bytes_total: report.bytes(),
-        rounds_offline: 0,
-        rounds_online: report.rounds(),
-        seconds_offline: 0.0,
-        seconds_online: report.seconds(),
+        rounds_offline: offline.rounds,
+        rounds_online: online.rounds,
+        seconds_offline: offline.seconds,
+        seconds_online: online.seconds,
         layers: report.rows.iter().map(layer).collect(),
     }
 }
@@ -112,10 +127,10 @@ fn layer(row: &Row) -> LayerFigures {
     LayerFigures {
         node: row.name.clone(),
         op: row.op.to_owned(),
-        bytes_offline: 0,
-        bytes_online: row.bytes(),
-        rounds_online: row.rounds,
-        predicted_bytes: row.predicted_bytes,
+        bytes_offline: row.offline.bytes(),
+        bytes_online: row.online.bytes(),
+        rounds_online: row.online.rounds,
+        predicted_bytes: row.predicted_bytes(),
     }
 }
 

@@ -61,20 +61,6 @@ pub enum Error {
         /// What to do.
         next: &'static str,
     },
-    /// Exponents that can't become shifts.
-    #[error("layer {layer}: {what}: expected {expected}, found {found}; {next}")]
-    Scale {
-        /// The node's name.
-        layer: String,
-        /// Which shift.
-        what: &'static str,
-        /// The rule.
-        expected: &'static str,
-        /// The value.
-        found: i64,
-        /// What to do.
-        next: &'static str,
-    },
     /// A fake-quantized value that isn't an integer multiple of its scale.
     #[error(
         "layer {layer}: value {value} at scale 2^{exponent} is not an integer below 2^24; float32 lost digits, use fewer weight or activation bits"
@@ -139,7 +125,7 @@ pub enum Error {
         /// What the file holds.
         found: String,
     },
-    /// The architecture itself is wrong.
+    /// The architecture itself is wrong, or its exponents can't become shifts.
     #[error(transparent)]
     Arch(#[from] eqo_checkpoints::Error),
     /// The dataset or its normalization is wrong.

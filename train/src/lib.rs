@@ -1,7 +1,8 @@
 //! Training on Burn: float networks, PyTorch importers, Winograd-domain fake quantization, the training loop.
 //!
 //! Reading order: [`device`], [`import`] and [`tensors`] (weights in and out), [`net`] (the float network),
-//! [`evaluate`] (accuracy), [`scales`] (the exponents and shifts of a quantized layer), [`qat`] (the quantized network).
+//! [`evaluate`] (accuracy), [`qat`] (the quantized network; the exponents of its layers are
+//! [`eqo_checkpoints::scales`]).
 
 pub mod classifier;
 pub mod device;
@@ -13,7 +14,6 @@ pub mod net;
 pub mod pixels;
 pub mod qat;
 pub mod recipe;
-pub mod scales;
 pub mod tensors;
 
 mod interpret;

@@ -4,16 +4,11 @@
 //! rounds halves to even. `x + (q − x)` is exactly `q` in float32 because |q − x| <= 1/2 of a step (Sterbenz).
 
 use burn::tensor::Tensor;
+use eqo_checkpoints::scales::code_range;
 
 /// `floor(x + 0.5)`; no gradient.
 pub(crate) fn round_half_up<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     (x + 0.5).floor()
-}
-
-/// Smallest and largest signed code of `bits` bits.
-pub(crate) fn code_range(bits: u8) -> (f32, f32) {
-    let half = f32::from(1_u16 << (bits - 1));
-    (-half, half - 1.0)
 }
 
 /// Largest unsigned activation of `bits` bits.

@@ -74,8 +74,9 @@ impl OtKind {
     }
 }
 
-/// OTs that one message of SoftSpoken extends by, at most: the memory of a chunk is bounded and, for every k, it fits one frame.
-pub const EXTENSION_CHUNK: u64 = 1 << 16;
+/// OTs that one message of SoftSpoken extends by, at most. For every k it fits one frame, and with k = 1 it stays in the second-level cache on its
+/// way through the sockets.
+pub const EXTENSION_CHUNK: u64 = 1 << 14;
 
 /// Bytes of a point of the base OTs' group.
 pub const BASE_POINT: usize = 32;

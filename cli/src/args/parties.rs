@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use eqo_protocol::ot::OtKind;
 use eqo_protocol::transport::Link;
 
 use super::values::{at_least_one, channels, network, seconds};
@@ -26,22 +27,28 @@ pub(crate) struct PrivateArgs {
     /// Images that one private run answers at once.
     #[arg(long, default_value_t = 1, value_parser = at_least_one)]
     pub(crate) batch: usize,
-    /// OT extension: a larger k sends less and computes more; k = 1 is IKNP.
-    #[arg(long, value_enum, default_value_t = Ot::default())]
-    pub(crate) ot: Ot,
+    /// Oblivious transfer; the profile's own if absent.
+    #[arg(long, value_enum)]
+    ot: Option<Ot>,
     /// Protocol.
-    #[arg(long, value_enum, default_value_t = Profile::Eqo)]
+    #[arg(long, value_enum, default_value_t = Profile::EqoPlus)]
     pub(crate) profile: Profile,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+impl PrivateArgs {
+    /// What makes the random OTs.
+    pub(crate) fn ot(&self) -> OtKind {
+        self.ot.unwrap_or(self.profile.ot()).kind()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Ot {
     /// SoftSpoken with k = 1, which is IKNP.
     Softspoken1,
     /// SoftSpoken with k = 2.
     Softspoken2,
-    /// SoftSpoken with k = 4.
-    #[default]
+    /// SoftSpoken with k = 4: the fastest on one machine.
     Softspoken4,
     /// SoftSpoken with k = 8.
     Softspoken8,
@@ -51,8 +58,11 @@ pub(crate) enum Ot {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Profile {
-    /// Winograd convolutions on weight bits, proven rings, fused requantization.
+    /// Winograd convolutions on weight bits, proven rings, fused requantization; OT extension as in the paper (IKNP).
     Eqo,
+    /// The same on silent oblivious transfer (Ferret).
+    #[value(name = "eqo+")]
+    EqoPlus,
 }
 
 impl Profile {
@@ -60,6 +70,15 @@ impl Profile {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Eqo => "eqo",
+            Self::EqoPlus => "eqo+",
+        }
+    }
+
+    /// The oblivious transfer it stands for.
+    fn ot(self) -> Ot {
+        match self {
+            Self::Eqo => Ot::Softspoken1,
+            Self::EqoPlus => Ot::Ferret,
         }
     }
 }
@@ -145,6 +164,9 @@ pub(crate) struct InferArgs {
     pub(crate) expect_graph: Option<[u8; 32]>,
     #[command(flatten)]
     pub(crate) parameters: PrivateArgs,
+    /// Learn the class of each image and nothing else of its logits.
+    #[arg(long)]
+    pub(crate) top1: bool,
     /// Longest wait for the server's next message, seconds.
     #[arg(long, default_value = "60", value_parser = seconds)]
     pub(crate) timeout: Duration,

@@ -42,7 +42,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     };
     let evaluation = private::evaluate(&checkpoint.engine(), &images, &setting)?;
     let mut stages = stages(&quantized);
-    stages.push(Stage { name: "private", images: evaluation.images, correct: evaluation.correct });
+    let correct = evaluation.correct.unwrap_or_default();
+    stages.push(Stage { name: "private", images: evaluation.images, correct });
     write_page(&quantized, &evaluation, &stages, &recipe, &args.out)?;
     if !args.json {
         let out = args.out.display();

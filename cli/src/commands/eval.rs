@@ -37,8 +37,8 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
         private::evaluate(&engine, &dataset, &setting)?
     } else {
         let start = Instant::now();
-        let correct = count_correct(&integer_logits(&engine, &dataset)?, &dataset);
-        Evaluation::plain(&graph.graph().name, "integer", dataset.len(), correct, start)
+        let correct = count_correct(&integer_logits(&engine, dataset.pixels())?, &dataset);
+        Evaluation::plain(&graph.graph().name, "integer", dataset.len(), Some(correct), start)
     };
     evaluation.skipped = args.skip_corrupt.then_some(skipped);
     evaluation.print(args.json)?;
@@ -89,7 +89,7 @@ fn run_float(args: &EvalArgs, arch: &str) -> Result<(), Failure> {
     let normalization = Normalization { mean: args.mean, std: args.std };
     let network = Network { arch, normalization, device: "flex" };
     let score = network.score(&tensors, &args.checkpoint.display().to_string(), &dataset)?;
-    let mut evaluation = Evaluation::plain(arch, "float", score.total, score.correct, start);
+    let mut evaluation = Evaluation::plain(arch, "float", score.total, Some(score.correct), start);
     evaluation.skipped = args.skip_corrupt.then_some(skipped);
     evaluation.print(args.json)
 }

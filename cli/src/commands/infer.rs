@@ -22,12 +22,23 @@ struct Prediction<'a> {
     class: usize,
     /// What that class is called.
     class_name: &'a str,
-    /// Integers at the network's logit scale.
-    logits: &'a [i64],
-    /// Both directions; the first image's share includes the start of the session.
+    /// Integers at the network's logit scale; absent if only the class was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logits: Option<&'a [i64]>,
+    /// Both directions, from when the image was sent.
+    bytes_online: u64,
+    /// The preparation as well; the first image's share includes the start of the session.
     bytes_total: u64,
+    /// Wall time, from when the image was sent.
+    seconds_online: f64,
     /// Wall time, likewise.
     seconds: f64,
+}
+
+/// What the client learned of an image.
+struct Answer {
+    class: usize,
+    logits: Option<Vec<i64>>,
 }
 
 pub(crate) fn run(args: &InferArgs) -> Result<(), Failure> {
@@ -35,22 +46,35 @@ pub(crate) fn run(args: &InferArgs) -> Result<(), Failure> {
     let runtime = party::runtime()?;
     let settings = TransportConfig { timeout: args.timeout, link: args.network };
     let channel = transport::connect(&args.server, runtime.handle(), settings)?;
-    let config = ClientConfig { ot: args.parameters.ot.kind(), expected_graph: args.expect_graph };
+    let config = ClientConfig { ot: args.parameters.ot(), expected_graph: args.expect_graph };
     let mut client = connect(channel, &config)?;
     let classes = client.graph().graph().classes.clone();
     let mut bytes_before = 0;
     let mut rows = Vec::new();
     for files in args.images.chunks(args.parameters.batch) {
-        let logits = infer(&mut client, files)?;
-        let bytes = client.report().bytes();
+        client.prepare(files.len())?;
+        let (prepared, asked) = (client.report(), Instant::now());
+        let answers = infer(&mut client, files, args.top1)?;
         let share = files.len() as u64;
-        let (bytes_total, seconds) =
-            ((bytes - bytes_before) / share, since.elapsed().as_secs_f64() / share as f64);
+        let seconds_online = asked.elapsed().as_secs_f64() / share as f64;
+        let (bytes, seconds) = (client.report().bytes(), since.elapsed().as_secs_f64() / share as f64);
+        let bytes_online = (bytes - prepared.bytes()) / share;
+        let bytes_total = (bytes - bytes_before) / share;
         (bytes_before, since) = (bytes, Instant::now());
-        for (file, logits) in files.iter().zip(&logits) {
-            let class = class_of(logits);
+        for (file, answer) in files.iter().zip(&answers) {
+            let class = answer.class;
             let (image, class_name) = (file.display().to_string(), classes[class].as_str());
-            let prediction = Prediction { image, class, class_name, logits, bytes_total, seconds };
+            let logits = answer.logits.as_deref();
+            let prediction = Prediction {
+                image,
+                class,
+                class_name,
+                logits,
+                bytes_online,
+                bytes_total,
+                seconds_online,
+                seconds,
+            };
             if args.json {
                 output::json(&prediction)?;
             } else {
@@ -59,21 +83,27 @@ pub(crate) fn run(args: &InferArgs) -> Result<(), Failure> {
         }
     }
     client.close()?;
-    let header = ["image", "class", "MB", "seconds"];
+    let header = ["image", "class", "MB", "MB online", "seconds", "online"];
     if args.json { Ok(()) } else { output::text(&output::table(&header, 2, rows)) }
 }
 
 /// Reads the files at the network's size and asks the server.
-fn infer(client: &mut Client, files: &[PathBuf]) -> Result<Vec<Vec<i64>>, Failure> {
+fn infer(client: &mut Client, files: &[PathBuf], top1: bool) -> Result<Vec<Answer>, Failure> {
     let [_, height, width] = client.graph().shape(0);
     let images =
         files.iter().map(|file| images::load(file, [height, width])).collect::<Result<Vec<_>, _>>()?;
-    Ok(client.infer(&images)?)
+    if top1 {
+        let classes = client.classify(&images)?;
+        return Ok(classes.into_iter().map(|class| Answer { class, logits: None }).collect());
+    }
+    let logits = client.infer(&images)?;
+    Ok(logits.into_iter().map(|logits| Answer { class: class_of(&logits), logits: Some(logits) }).collect())
 }
 
 impl Prediction<'_> {
     fn row(&self) -> Vec<String> {
-        let seconds = format!("{:.2}", self.seconds);
-        vec![self.image.clone(), self.class_name.to_owned(), megabytes(self.bytes_total), seconds]
+        let [seconds, online] = [self.seconds, self.seconds_online].map(|seconds| format!("{seconds:.2}"));
+        let [total, waited] = [self.bytes_total, self.bytes_online].map(megabytes);
+        vec![self.image.clone(), self.class_name.to_owned(), total, waited, seconds, online]
     }
 }

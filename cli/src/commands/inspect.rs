@@ -1,9 +1,9 @@
 //! `eqo inspect`: what a checkpoint's public graph says and costs, layer by layer.
 
-use eqo_checkpoints::cost::{Costs, Forecast, OtKind, Profile, Scope};
+use eqo_checkpoints::cost::{Answer, Costs, Flow, Forecast, OtKind, Profile, Scope};
 use eqo_checkpoints::format::Checkpoint;
 use eqo_checkpoints::graph::{CheckedGraph, Conv, Op, Output};
-use eqo_protocol::report::describe;
+use eqo_protocol::report::{describe, scopes};
 use serde::Serialize;
 
 use crate::args::InspectArgs;
@@ -22,7 +22,11 @@ pub(crate) struct Inspection {
     classes: Vec<String>,
     batch: usize,
     predicted_bytes: u64,
+    /// The part that waits for an image.
+    predicted_bytes_online: u64,
     predicted_rounds: u64,
+    /// The part that waits for an image.
+    predicted_rounds_online: u64,
     layers: Vec<Layer>,
 }
 
@@ -34,6 +38,8 @@ struct Layer {
     #[serde(flatten)]
     conv: ConvColumns,
     predicted_bytes: u64,
+    /// The part that waits for an image.
+    predicted_bytes_online: u64,
     predicted_rounds: u64,
 }
 
@@ -61,7 +67,7 @@ enum Exponents {
 
 pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     let checkpoint = Checkpoint::read(&args.checkpoint)?;
-    let inspection = Inspection::new(checkpoint.graph(), args.parameters.ot.kind(), args.parameters.batch);
+    let inspection = Inspection::new(checkpoint.graph(), args.parameters.ot(), args.parameters.batch);
     if args.json { output::json(&inspection) } else { output::text(&inspection.table()) }
 }
 
@@ -69,11 +75,10 @@ impl Inspection {
     /// The layers of `graph`, and what a session of one batch sends.
     pub(crate) fn new(graph: &CheckedGraph, ot: OtKind, batch: usize) -> Self {
         let mut forecast = Forecast::new(graph, &Profile { ot });
-        forecast.infer(batch);
+        forecast.prepare(batch);
+        forecast.infer(batch, Answer::Logits);
         forecast.close();
         let costs = forecast.costs();
-        let nodes = (0..graph.nodes().len()).map(Scope::Node);
-        let scopes = [Scope::Handshake, Scope::BaseOt, Scope::OtExtension].into_iter().chain(nodes);
         let total = costs.total();
         Self {
             model: graph.graph().name.clone(),
@@ -81,8 +86,10 @@ impl Inspection {
             classes: graph.graph().classes.clone(),
             batch,
             predicted_bytes: total.bytes(),
+            predicted_bytes_online: costs.online().bytes(),
             predicted_rounds: total.rounds,
-            layers: scopes.chain([Scope::Result]).map(|scope| layer(graph, &costs, scope)).collect(),
+            predicted_rounds_online: costs.online().rounds,
+            layers: scopes(graph).map(|scope| layer(graph, &costs, scope)).collect(),
         }
     }
 
@@ -97,20 +104,36 @@ impl Inspection {
     }
 
     fn table(&self) -> String {
-        let header =
-            ["node", "operation", "algorithm", "exponents", "w bits", "a bits", "ring", "MB", "rounds"];
+        let header = [
+            "node",
+            "operation",
+            "algorithm",
+            "exponents",
+            "w bits",
+            "a bits",
+            "ring",
+            "MB",
+            "online",
+            "rounds",
+        ];
         let table = output::table(&header, 4, self.layers.iter().map(Layer::row));
         let (bytes, rounds, batch) = (megabytes(self.predicted_bytes), self.predicted_rounds, self.batch);
+        let (online, waits) = (megabytes(self.predicted_bytes_online), self.predicted_rounds_online);
         let (model, classes, graph) = (&self.model, self.classes.len(), &self.graph);
         format!(
-            "{table}\n\n{model}, {classes} classes, graph {graph}\na private run of {batch}: {bytes} MB in {rounds} rounds"
+            "{table}\n\n{model}, {classes} classes, graph {graph}\na private run of {batch}: {bytes} MB in {rounds} rounds, of which {online} MB in {waits} rounds wait for the image"
         )
     }
 }
 
 fn layer(graph: &CheckedGraph, costs: &Costs, scope: Scope) -> Layer {
     let (node, op, _) = describe(graph, scope);
-    let flow = costs.of(scope);
+    let (offline, online) = match scope {
+        Scope::Node(id) => (costs.of(Scope::Offline(id)), costs.of(scope)),
+        scope if scope.is_online() => (Flow::default(), costs.of(scope)),
+        scope => (costs.of(scope), Flow::default()),
+    };
+    let flow = offline + online;
     let conv = match scope {
         Scope::Node(id) => match &graph.nodes()[id].op {
             Op::Conv(conv) => ConvColumns::new(conv),
@@ -118,7 +141,14 @@ fn layer(graph: &CheckedGraph, costs: &Costs, scope: Scope) -> Layer {
         },
         _ => ConvColumns::default(),
     };
-    Layer { node, op, conv, predicted_bytes: flow.bytes(), predicted_rounds: flow.rounds }
+    Layer {
+        node,
+        op,
+        conv,
+        predicted_bytes: flow.bytes(),
+        predicted_bytes_online: online.bytes(),
+        predicted_rounds: flow.rounds,
+    }
 }
 
 impl ConvColumns {
@@ -153,6 +183,7 @@ impl Layer {
             number(conv.act_bits.map(usize::from)),
             number(conv.ring_bits.map(usize::from)),
             megabytes(self.predicted_bytes),
+            megabytes(self.predicted_bytes_online),
             self.predicted_rounds.to_string(),
         ]
     }

@@ -4,12 +4,10 @@
 //! `H(x, i) = π(π(x) ^ i) ^ π(x)`, tweakable circular correlation robust for an ideal permutation π. π is AES under
 //! a public key drawn from the session, so that no precomputation serves two sessions.
 
-use aes::Aes128Enc;
-use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::Block;
-use super::prg::block_of;
+use super::permutation::Permutation;
+use super::{Block, Secrets};
 
 /// One input of [`OtHash::expand`]: `blocks` pads H(x, tweak), H(x, tweak + 1), ...
 #[derive(Clone, Copy, Zeroize)]
@@ -19,6 +17,9 @@ pub(super) struct HashInput {
     pub(super) blocks: usize,
 }
 
+/// Blocks that an input has on average from which on each is worked on by itself.
+const LONG: usize = 4;
+
 /// The tweak of the random OT with this serial number: each has 2^64 of its own, none is shared in a direction.
 pub(super) fn tweak(serial: u64) -> Block {
     Block::from(serial) << 64
@@ -26,59 +27,91 @@ pub(super) fn tweak(serial: u64) -> Block {
 
 /// The hash of one direction of one session, with its scratch space.
 pub(super) struct OtHash {
-    permutation: Aes128Enc,
-    inner: Vec<aes::Block>,
-    outer: Vec<aes::Block>,
+    permutation: Permutation,
+    inner: Secrets,
+    outer: Secrets,
 }
 
 impl OtHash {
     pub(super) fn new(key: [u8; 16]) -> Self {
-        Self { permutation: Aes128Enc::new(&key.into()), inner: Vec::new(), outer: Vec::new() }
+        Self { permutation: Permutation::new(key), inner: Zeroizing::default(), outer: Zeroizing::default() }
     }
 
-    /// Replaces `pads` by the pads of all inputs in order, two words a block. Fast from about 64 blocks on.
+    /// Replaces `pads` by the pads of all inputs in order, two words a block. Fast from about 32 blocks on.
     pub(super) fn expand(&mut self, inputs: &[HashInput], pads: &mut Vec<u64>) {
-        self.inner.clear();
-        self.inner.extend(inputs.iter().map(|input| aes::Block::from(input.x.to_le_bytes())));
-        self.permutation.encrypt_blocks(&mut self.inner);
-        self.outer.clear();
-        for (input, inner) in inputs.iter().zip(&self.inner) {
-            let inner = block_of(inner);
-            let tweaked = |i| aes::Block::from((inner ^ (input.tweak + i as Block)).to_le_bytes());
-            self.outer.extend((0..input.blocks).map(tweaked));
+        let total: usize = inputs.iter().map(|input| input.blocks).sum();
+        resize(&mut self.inner, inputs.len());
+        pads.resize(2 * total, 0);
+        self.inner.iter_mut().zip(inputs).for_each(|(inner, input)| *inner = input.x);
+        self.permutation.encrypt(&mut self.inner);
+        if total < LONG * inputs.len() || !self.expand_long(inputs, pads) {
+            self.expand_short(inputs, pads);
         }
-        self.permutation.encrypt_blocks(&mut self.outer);
-        pads.clear();
-        let mut outer = self.outer.iter();
-        for (input, inner) in inputs.iter().zip(&self.inner) {
-            let inner = block_of(inner);
-            for block in outer.by_ref().take(input.blocks) {
-                let pad = block_of(block) ^ inner;
-                pads.extend([pad as u64, (pad >> 64) as u64]);
+    }
+
+    /// One input after the other; false if the processor has no kernel for that.
+    fn expand_long(&self, inputs: &[HashInput], pads: &mut [u64]) -> bool {
+        let mut rest = pads;
+        inputs.iter().zip(self.inner.iter()).all(|(input, inner)| {
+            let (pad, after) = std::mem::take(&mut rest).split_at_mut(2 * input.blocks);
+            rest = after;
+            self.permutation.long_pad(*inner, input.tweak, pad)
+        })
+    }
+
+    /// The blocks of all inputs together, however few each has.
+    fn expand_short(&mut self, inputs: &[HashInput], pads: &mut [u64]) {
+        resize(&mut self.outer, pads.len() / 2);
+        let (mut outer, mut words) = (self.outer.as_mut_slice(), pads.as_chunks_mut::<2>().0);
+        if inputs.iter().all(|input| input.blocks == 1) {
+            let inputs = inputs.iter().zip(self.inner.iter());
+            for ((input, inner), (outer, sum)) in inputs.zip(outer.iter_mut().zip(words)) {
+                *outer = inner ^ input.tweak;
+                *sum = words_of(*inner);
             }
+            return self.permutation.xor_encrypted(&self.outer, pads);
         }
+        for (input, &inner) in inputs.iter().zip(self.inner.iter()) {
+            let (own, outer_rest) = outer.split_at_mut(input.blocks);
+            let (sums, words_rest) = words.split_at_mut(input.blocks);
+            for (i, (outer, sum)) in own.iter_mut().zip(sums).enumerate() {
+                *outer = inner ^ (input.tweak + i as Block);
+                *sum = words_of(inner);
+            }
+            (outer, words) = (outer_rest, words_rest);
+        }
+        self.permutation.xor_encrypted(&self.outer, pads);
+    }
+
+    /// Sets `keys[j]` to H(xs\[j\] ^ `offset`, tweak) of the OT with the serial number `first_serial` + j, for slices of one
+    /// length.
+    pub(super) fn keys(&self, xs: &[Block], offset: Block, first_serial: u64, keys: &mut [Block]) {
+        self.permutation.hash(xs, offset, first_serial, keys);
     }
 
     /// H(x, tweak) of every pair.
-    pub(super) fn blocks(&mut self, inputs: impl Iterator<Item = (Block, Block)>) -> Zeroizing<Vec<Block>> {
-        let inputs: Vec<HashInput> = inputs.map(|(x, tweak)| HashInput { x, tweak, blocks: 1 }).collect();
-        let inputs = Zeroizing::new(inputs);
-        let mut words = Zeroizing::new(Vec::with_capacity(2 * inputs.len()));
-        self.expand(&inputs, &mut words);
-        Zeroizing::new(
-            words.chunks_exact(2).map(|pair| Block::from(pair[0]) | Block::from(pair[1]) << 64).collect(),
-        )
+    pub(super) fn blocks(&mut self, inputs: impl Iterator<Item = (Block, Block)>) -> Secrets {
+        let (xs, tweaks): (Vec<Block>, Vec<Block>) = inputs.unzip();
+        let (mut inner, tweaks) = (Zeroizing::new(xs), Zeroizing::new(tweaks));
+        self.permutation.encrypt(&mut inner);
+        let mut pads = Zeroizing::new(Vec::with_capacity(inner.len()));
+        pads.extend(inner.iter().zip(tweaks.iter()).map(|(inner, tweak)| inner ^ tweak));
+        self.permutation.encrypt(&mut pads);
+        pads.iter_mut().zip(inner.iter()).for_each(|(pad, inner)| *pad ^= inner);
+        pads
     }
 }
 
-impl Drop for OtHash {
-    fn drop(&mut self) {
-        for scratch in [&mut self.inner, &mut self.outer] {
-            // Earlier, longer batches may have left something behind the current length.
-            scratch.resize(scratch.capacity(), aes::Block::default());
-            scratch.iter_mut().for_each(|block| block.0.zeroize());
-        }
+fn words_of(block: Block) -> [u64; 2] {
+    [block as u64, (block >> 64) as u64]
+}
+
+/// Sets the length; memory that is given up is wiped, which resizing a `Vec` would not do.
+fn resize(scratch: &mut Secrets, len: usize) {
+    if scratch.capacity() < len {
+        *scratch = Zeroizing::new(vec![0; len.next_power_of_two()]);
     }
+    scratch.resize(len, 0);
 }
 
 /// The bits of pad that a lane of a `bits`-bit ring takes: whole 8, 16, 32 or 64, so that reading it needs no bit shifts.
@@ -115,14 +148,34 @@ fn cut<const EACH: usize>(pads: &[u64], lanes: &mut [u64]) {
 
 #[cfg(test)]
 mod tests {
+    use aes::Aes128Enc;
+    use aes::cipher::{BlockCipherEncrypt, KeyInit};
+
     use super::*;
+    use crate::ot::prg::block_of;
     use crate::ring::mask;
+
+    #[test]
+    fn keys_and_blocks_are_one_block_expansions() {
+        let mut hash = OtHash::new([3; 16]);
+        let xs: Vec<Block> = (0..75).map(|i| 5 << i).collect();
+        let inputs: Vec<HashInput> =
+            (0..75).map(|i| HashInput { x: xs[i] ^ 9, tweak: tweak(40 + i as u64), blocks: 1 }).collect();
+        let mut words = Vec::new();
+        hash.expand(&inputs, &mut words);
+        let expected: Vec<Block> =
+            words.chunks(2).map(|pair| Block::from(pair[0]) | Block::from(pair[1]) << 64).collect();
+        let mut keys = vec![0; xs.len()];
+        hash.keys(&xs, 9, 40, &mut keys);
+        assert_eq!(keys, expected);
+        assert_eq!(*hash.blocks(inputs.iter().map(|input| (input.x, input.tweak))), expected);
+    }
 
     #[test]
     fn expansion_equals_the_definition() {
         let mut hash = OtHash::new([7; 16]);
         let inputs: Vec<HashInput> =
-            (0..9).map(|i| HashInput { x: 3 << i, tweak: tweak(i), blocks: i as usize }).collect();
+            (0..75).map(|i| HashInput { x: 3 << i, tweak: tweak(i), blocks: i as usize }).collect();
         let mut pads = Vec::new();
         hash.expand(&inputs, &mut pads);
         let permute = |x: Block| {
@@ -136,6 +189,8 @@ mod tests {
             .map(|(x, tweak)| permute(permute(x) ^ tweak) ^ permute(x))
             .flat_map(|pad| [pad as u64, (pad >> 64) as u64])
             .collect();
+        assert_eq!(pads, expected);
+        hash.expand_short(&inputs, &mut pads);
         assert_eq!(pads, expected);
     }
 

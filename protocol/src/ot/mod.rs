@@ -10,9 +10,14 @@ mod chosen;
 mod cot;
 mod ferret;
 mod hash;
+#[cfg(target_arch = "x86_64")]
+mod kernels;
+mod leaves;
 mod one_of_n;
+mod permutation;
 mod pprf;
 mod prg;
+mod random;
 mod setup;
 mod softspoken;
 mod stock;

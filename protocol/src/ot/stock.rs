@@ -68,7 +68,23 @@ impl SenderStock {
         let first_serial = self.next_serial;
         self.next_serial += count as u64;
         let rest = self.q.len() - count;
-        Ok(SenderDraw { q: Zeroizing::new(self.q.drain(rest..).collect()), first_serial })
+        let q = Zeroizing::new(self.q[rest..].to_vec());
+        self.q.truncate(rest);
+        Ok(SenderDraw { q, first_serial })
+    }
+
+    /// [`draw`](Self::draw) in place: `body(hash, q, first_serial)`.
+    pub(super) fn spend(
+        &mut self,
+        count: usize,
+        body: impl FnOnce(&OtHash, &[Block], u64),
+    ) -> Result<(), Error> {
+        check("random OTs as sender", count, self.q.len())?;
+        let rest = self.q.len() - count;
+        body(&self.hash, &self.q[rest..], self.next_serial);
+        self.next_serial += count as u64;
+        self.q.truncate(rest);
+        Ok(())
     }
 }
 
@@ -111,8 +127,23 @@ impl ReceiverStock {
         let first_serial = self.next_serial;
         self.next_serial += count as u64;
         let rest = self.t.len() - count;
-        let t = Zeroizing::new(self.t.drain(rest..).collect());
+        let t = Zeroizing::new(self.t[rest..].to_vec());
+        self.t.truncate(rest);
         Ok(ReceiverDraw { t, first_serial })
+    }
+
+    /// See [`SenderStock::spend`].
+    pub(super) fn spend(
+        &mut self,
+        count: usize,
+        body: impl FnOnce(&OtHash, &[Block], u64),
+    ) -> Result<(), Error> {
+        check("random OTs as receiver", count, self.t.len())?;
+        let rest = self.t.len() - count;
+        body(&self.hash, &self.t[rest..], self.next_serial);
+        self.next_serial += count as u64;
+        self.t.truncate(rest);
+        Ok(())
     }
 }
 

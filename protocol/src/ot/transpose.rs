@@ -1,10 +1,37 @@
 //! Transposes 128 x 128 bit matrices: columns of the extension matrix become OTs.
 
-use super::Block;
+use std::ops::Range;
+
+use zeroize::Zeroizing;
+
+#[cfg(target_arch = "x86_64")]
+use super::kernels::{Avx512, COLUMNS};
+use super::prg::Row;
+use super::{Block, Secrets};
+
+/// Appends the columns of the first `blocks` blocks of the given rows: 128 for each.
+pub(super) fn columns(rows: &[Row; 128], blocks: usize, out: &mut Secrets) {
+    let mut done = 0;
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = Avx512::detect() {
+        simd.columns(rows, 128 * blocks, out);
+        done = 128 * blocks / COLUMNS * COLUMNS / 128;
+    }
+    portable_columns(rows, done..blocks, out);
+}
+
+fn portable_columns(rows: &[Row; 128], blocks: Range<usize>, out: &mut Secrets) {
+    let mut square = Zeroizing::new([0; 128]);
+    for block in blocks {
+        square.iter_mut().zip(rows).for_each(|(entry, row)| *entry = row.0[block]);
+        transpose(&mut square);
+        out.extend_from_slice(square.as_ref());
+    }
+}
 
 /// Transposes in place: bit c of row r and bit r of row c change places. Swaps blocks of half the size at each of the
 /// seven levels (Hacker's Delight, 2nd edition, §7-3).
-pub(super) fn transpose(matrix: &mut [Block; 128]) {
+fn transpose(matrix: &mut [Block; 128]) {
     let (upper, lower) = matrix.split_at_mut(64);
     for (a, b) in upper.iter_mut().zip(lower) {
         let low = u128::from(u64::MAX);
@@ -33,7 +60,21 @@ fn swap<const SIZE: usize>(matrix: &mut [Block; 128], low: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ot::prg::WIDE;
     use proptest::prelude::*;
+
+    #[test]
+    fn columns_of_every_number_of_blocks_equal_the_portable_ones() {
+        let word = |i: usize| (i as Block + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+        let rows: [Row; 128] =
+            std::array::from_fn(|r| Row(std::array::from_fn(|i| word(r * WIDE + i).rotate_left(r as u32))));
+        for blocks in 0..=WIDE {
+            let (mut ours, mut expected) = (Secrets::default(), Secrets::default());
+            columns(&rows, blocks, &mut ours);
+            portable_columns(&rows, 0..blocks, &mut expected);
+            assert!(ours == expected, "{blocks} blocks");
+        }
+    }
 
     proptest! {
         #[test]

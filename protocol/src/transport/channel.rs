@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::frame::{End, Frame, MAX_FRAME, read_frames, split, write_frames};
 use super::outbox::Outbox;
+use super::pool::Pool;
 use super::{Link, Meter, Scope};
 use crate::Error;
 
@@ -48,6 +49,7 @@ pub struct Channel {
     writer: AbortHandle,
     written: std_mpsc::Receiver<std::io::Result<()>>,
     meter: Meter,
+    pool: Pool,
     flight: Option<u32>,
 }
 
@@ -61,17 +63,19 @@ impl Channel {
         let (read, inbox) = mpsc::channel(QUEUE_FRAMES);
         let (done, written) = std_mpsc::channel();
         let (outbox, to_write) = open_outbox(config.link, &done);
-        let reader = runtime.spawn(read_frames(input, read)).abort_handle();
+        let pool = Pool::default();
+        let reader = runtime.spawn(read_frames(input, read, pool.clone())).abort_handle();
+        let used = pool.clone();
         let writing = async move {
             // The receiver may be gone: nobody is left to hear about it.
-            let _ = done.send(write_frames(output, to_write).await);
+            let _ = done.send(write_frames(output, to_write, used).await);
         };
         let writer = runtime.spawn(writing).abort_handle();
         let meter = Meter::new();
         let runtime = runtime.clone();
         let timeout =
             config.timeout.saturating_add(config.link.map_or(Duration::ZERO, |link| link.patience()));
-        Self { runtime, timeout, outbox, inbox, reader, writer, written, meter, flight: None }
+        Self { runtime, timeout, outbox, inbox, reader, writer, written, meter, pool, flight: None }
     }
 
     /// Sends `payload`, in as many frames as it needs; an empty one sends nothing.
@@ -110,9 +114,20 @@ impl Channel {
                 message = payload;
             } else {
                 message.extend_from_slice(&payload);
+                self.pool.give(payload);
             }
         }
         Ok(message)
+    }
+
+    /// A buffer of `len` bytes of no meaning, to be filled and sent.
+    pub(crate) fn buffer(&self, len: usize) -> Vec<u8> {
+        self.pool.take(len)
+    }
+
+    /// Takes back the memory of a received message.
+    pub(crate) fn recycle(&self, message: Vec<u8>) {
+        self.pool.give(message);
     }
 
     /// Both parties send at once: sends `mine` and receives the peer's message of the same length, in one round.
@@ -154,6 +169,7 @@ impl Channel {
         for frame in received {
             let payload = self.accept(frame, (their_len - message.len()).min(MAX_FRAME))?;
             message.extend_from_slice(&payload);
+            self.pool.give(payload);
         }
         Ok(message)
     }

@@ -1,14 +1,16 @@
 //! Frames on a byte stream: `u32` payload length, `u32` causal depth (both little-endian), payload.
 
-use std::io;
+use std::io::{self, IoSlice};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter};
 use tokio::sync::mpsc::{Receiver, Sender};
 
+use super::pool::Pool;
+
 pub use eqo_checkpoints::cost::{FRAME_HEADER, MAX_FRAME, frame_count, wire_bytes};
 
-/// Small writes and reads are gathered in buffers of this size; frames beyond it bypass them.
-const STREAM_BUFFER: usize = 64 << 10;
+/// Small writes and reads are gathered in buffers of this size; what is longer bypasses them.
+const STREAM_BUFFER: usize = 8 << 10;
 
 pub(super) struct Frame {
     pub(super) depth: u32,
@@ -40,10 +42,14 @@ pub(super) enum End {
 }
 
 /// Reads frames into `queue` until the stream or the queue ends.
-pub(super) async fn read_frames<S: AsyncRead + Unpin>(stream: S, queue: Sender<Result<Frame, End>>) {
+pub(super) async fn read_frames<S: AsyncRead + Unpin>(
+    stream: S,
+    queue: Sender<Result<Frame, End>>,
+    pool: Pool,
+) {
     let mut stream = BufReader::with_capacity(STREAM_BUFFER, stream);
     loop {
-        let frame = read_frame(&mut stream).await;
+        let frame = read_frame(&mut stream, &pool).await;
         let ended = frame.is_err();
         if queue.send(frame).await.is_err() || ended {
             return;
@@ -51,7 +57,7 @@ pub(super) async fn read_frames<S: AsyncRead + Unpin>(stream: S, queue: Sender<R
     }
 }
 
-async fn read_frame<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Frame, End> {
+async fn read_frame<S: AsyncRead + Unpin>(stream: &mut S, pool: &Pool) -> Result<Frame, End> {
     let mut header = [0; FRAME_HEADER];
     let mut have = 0;
     while have < FRAME_HEADER {
@@ -65,7 +71,7 @@ async fn read_frame<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Frame, End> 
     if length as usize > MAX_FRAME {
         return Err(End::Oversized(length));
     }
-    let mut payload = vec![0; length as usize];
+    let mut payload = pool.take(length as usize);
     stream.read_exact(&mut payload).await.map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => End::Closed { within_frame: true },
         _ => End::Failed(error),
@@ -77,21 +83,33 @@ async fn read_frame<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Frame, End> 
 pub(super) async fn write_frames<S: AsyncWrite + Unpin>(
     stream: S,
     mut queue: Receiver<Frame>,
+    pool: Pool,
 ) -> io::Result<()> {
     let mut stream = BufWriter::with_capacity(STREAM_BUFFER, stream);
     while let Some(frame) = queue.recv().await {
         write_frame(&mut stream, &frame).await?;
+        pool.give(frame.payload);
         while let Ok(frame) = queue.try_recv() {
             write_frame(&mut stream, &frame).await?;
+            pool.give(frame.payload);
         }
         stream.flush().await?;
     }
     stream.shutdown().await
 }
 
-async fn write_frame<S: AsyncWrite + Unpin>(stream: &mut S, frame: &Frame) -> io::Result<()> {
+async fn write_frame<S: AsyncWrite + Unpin>(stream: &mut BufWriter<S>, frame: &Frame) -> io::Result<()> {
     // `Channel` splits payloads at MAX_FRAME, so the length fits.
-    stream.write_all(&(frame.payload.len() as u32).to_le_bytes()).await?;
-    stream.write_all(&frame.depth.to_le_bytes()).await?;
-    stream.write_all(&frame.payload).await
+    let mut header = [0; FRAME_HEADER];
+    header[..4].copy_from_slice(&(frame.payload.len() as u32).to_le_bytes());
+    header[4..].copy_from_slice(&frame.depth.to_le_bytes());
+    let mut sent = 0;
+    if frame.payload.len() >= STREAM_BUFFER {
+        // Header and payload in one system call: a segment with a header alone would wake the peer for nothing.
+        stream.flush().await?;
+        let parts = [IoSlice::new(&header), IoSlice::new(&frame.payload)];
+        sent = stream.get_mut().write_vectored(&parts).await?;
+    }
+    stream.write_all(header.get(sent..).unwrap_or_default()).await?;
+    stream.write_all(&frame.payload[sent.saturating_sub(FRAME_HEADER)..]).await
 }

@@ -12,6 +12,7 @@ mod memory;
 mod meter;
 mod outbox;
 mod packed;
+mod pool;
 mod tcp;
 #[cfg(test)]
 mod tests;

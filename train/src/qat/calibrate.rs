@@ -5,20 +5,18 @@ use std::cell::RefCell;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation};
 use eqo_checkpoints::arch::{Arch, ArchNode};
+use eqo_checkpoints::scales::{best_exponent, code_range};
 use eqo_datasets::{Dataset, Normalization};
 
 use super::QatNet;
 use super::spec::LayerSpec;
 use crate::interpret::{self, Nodes};
-use crate::quantizer::{code_range, largest_level};
+use crate::quantizer::largest_level;
 use crate::tensors::{NamedTensors, to_device};
 use crate::{pixels, winograd};
 
 /// Activation values looked at for one scale: enough for a stable error, few enough to search on the host.
 const SAMPLES: usize = 200_000;
-
-/// Exponents tried below the one that clips nothing.
-const DEPTH: i32 = 6;
 
 /// How much finer than its output's step a layer's products may get, beyond the bits of a weight.
 ///
@@ -62,25 +60,6 @@ fn least_error(spec: &LayerSpec, taps: &Tensor<3>) -> Vec<Vec<Option<i32>>> {
     let group = values.len() / spec.exponents.len();
     let tap = |positions: &[f32]| (0..out).map(|o| best_exponent(&channel(positions, o), range)).collect();
     values.chunks(group).map(tap).collect()
-}
-
-/// The exponent `e` with the least `Σ (clamp(floor(x/2^e + 0.5), low, high)·2^e − x)²`; `None` if all are zero.
-pub(super) fn best_exponent(values: &[f32], (low, high): (f32, f32)) -> Option<i32> {
-    let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-    if largest == 0.0 || !largest.is_finite() {
-        return None;
-    }
-    let clips_nothing = (largest / high).log2().ceil() as i32;
-    let error = |exponent: i32| -> f64 {
-        let step = 2.0_f32.powi(exponent);
-        let miss = |x: f32| f64::from((x / step + 0.5).floor().clamp(low, high) * step - x);
-        values.iter().map(|&x| miss(x) * miss(x)).sum()
-    };
-    let candidates = (clips_nothing - DEPTH..=clips_nothing).rev();
-    candidates
-        .map(|exponent| (exponent, error(exponent)))
-        .min_by(|a, b| a.1.total_cmp(&b.1))
-        .map(|best| best.0)
 }
 
 /// The folded network in floats, on integer input, noting the exponent of every activation it passes.

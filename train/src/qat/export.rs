@@ -2,10 +2,10 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
+use eqo_checkpoints::scales::LayerScales;
 
 use super::{QatNet, powers_of_two};
 use crate::quantizer;
-use crate::scales::LayerScales;
 use crate::tensors::to_host;
 use crate::{Error, Result, pixels};
 
@@ -39,7 +39,7 @@ impl QatNet {
     /// The integers of every layer, in order.
     ///
     /// # Errors
-    /// [`Error::Scale`] if a shift would exceed 40 bits, [`Error::NotInteger`] for a bias past float32's integers.
+    /// [`Error::Arch`] if a shift would exceed 40 bits, [`Error::NotInteger`] for a bias past float32's integers.
     pub fn export(&self) -> Result<Vec<ExportedLayer>> {
         let net = self.clone().valid();
         let scales = net.layer_scales()?;

@@ -2,7 +2,6 @@ use burn::module::Module;
 use burn::tensor::Device;
 use eqo_checkpoints::plan::BitPlan;
 
-use super::calibrate::best_exponent;
 use super::*;
 use crate::Error;
 use crate::tensors::NamedTensors;
@@ -155,17 +154,4 @@ fn plans_that_cannot_be_followed_are_refused_by_layer() {
         plan.layers.get_mut("down").unwrap().algorithm = algorithm;
     };
     assert_eq!(refuse(&tiles), ("down".to_owned(), "algorithm"));
-}
-
-#[test]
-fn the_best_exponent_has_the_least_error_of_all() {
-    let values: Vec<f32> = (0..100).map(|i| ((i * 37 % 101) as f32 / 50.0 - 1.0).powi(3)).collect();
-    let range = (-8.0, 7.0);
-    let error = |exponent: i32| -> f32 {
-        let step = 2.0_f32.powi(exponent);
-        values.iter().map(|x| ((x / step + 0.5).floor().clamp(-8.0, 7.0) * step - x).powi(2)).sum()
-    };
-    let best = best_exponent(&values, range).unwrap();
-    assert!((-12..4).all(|exponent| error(best) <= error(exponent)));
-    assert_eq!(best_exponent(&[0.0; 4], range), None);
 }

@@ -1,11 +1,12 @@
 //! Exponents through the network: every node's scale, and what meets in every layer.
 
 use eqo_checkpoints::arch::{Arch, ArchNode, ArchOp, Shortcut};
+use eqo_checkpoints::scales::{LayerScales, Meeting, accumulator_exponents};
 
 use super::QatNet;
+use super::spec::LayerSpec;
 use crate::Result;
 use crate::interpret::{has_weights, weighted_nodes};
-use crate::scales::{LayerScales, Meeting, accumulator_exponents};
 
 /// Exponents of one forward pass.
 pub(super) struct Wiring {
@@ -70,7 +71,10 @@ impl QatNet {
     pub(super) fn layer_scales(&self) -> Result<Vec<LayerScales>> {
         let wiring = self.wiring();
         let layers = self.specs.iter().zip(&wiring.meetings);
-        layers.map(|(spec, meeting)| LayerScales::new(&spec.name, &meeting.borrow(&spec.exponents))).collect()
+        let scales = |(spec, meeting): (&LayerSpec, &OwnedMeeting)| -> Result<LayerScales> {
+            Ok(LayerScales::new(&spec.name, &meeting.borrow(&spec.exponents))?)
+        };
+        layers.map(scales).collect()
     }
 }
 

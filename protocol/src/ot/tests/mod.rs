@@ -3,6 +3,7 @@
 mod correctness;
 mod faults;
 mod ferret;
+mod speed;
 mod traffic;
 
 use super::*;
@@ -27,7 +28,7 @@ fn ready(
 }
 
 /// Runs both parties with `count` OTs in each direction of one kind.
-fn with_ots<S: Send, C: Send>(
+pub(super) fn with_ots<S: Send, C: Send>(
     kind: OtKind,
     count: usize,
     server: impl FnOnce(&mut Channel, Ots) -> Result<S, Error> + Send,

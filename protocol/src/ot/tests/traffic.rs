@@ -46,8 +46,8 @@ fn traffic_equals_the_documented_formulas_to_the_byte() {
         }
     }
     let messages = |kind, count| Extension::new(kind).plan(count).from_receiver();
-    assert_eq!(messages(KINDS[2], 1000), [(31 * 8192, 0), (31 * 1024 / 8, 1)]);
-    assert_eq!(messages(KINDS[0], 65_537), [(127 * 8192, 1), (127 * 16, 1)]);
+    assert_eq!(messages(KINDS[2], 1000), [(31 * 2048, 0), (31 * 1024 / 8, 1)]);
+    assert_eq!(messages(KINDS[0], 16_385), [(127 * 2048, 1), (127 * 16, 1)]);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! The exponent bookkeeping of a quantized layer: what the fake quantizer rounds at and what the integer graph shifts by.
 //!
-//! Every scale is a power of two; node values are `integer · 2^exponent` (DESIGN §2). One function, so that training
-//! and lowering can't disagree.
+//! Every scale is a power of two; node values are `integer · 2^exponent` (DESIGN §2). One function, so that training,
+//! lowering and networks of random weights can't disagree.
 
-use crate::{Error, Result};
+use crate::Error;
 
 /// Exponents that meet in one layer.
 #[derive(Clone, Copy, Debug)]
@@ -38,16 +38,17 @@ impl LayerScales {
     /// The shifts that go with [`accumulator_exponents`].
     ///
     /// # Errors
-    /// [`Error::Scale`] if a shift would exceed 40 bits.
-    pub fn new(layer: &str, meeting: &Meeting<'_>) -> Result<Self> {
+    /// [`Error::Node`] if a shift would exceed 40 bits.
+    pub fn new(layer: &str, meeting: &Meeting<'_>) -> Result<Self, Error> {
         let acc = accumulator_exponents(meeting);
         let shifts = |what, from: &dyn Fn(usize) -> i32| {
             let differences = acc.iter().enumerate().map(|(out, &acc)| from(out) - acc);
-            differences.map(|shift| checked(layer, what, shift)).collect::<Result<Vec<u8>>>()
+            differences.map(|shift| checked(layer, what, shift)).collect::<Result<Vec<u8>, Error>>()
         };
         let taps = meeting.weight.iter();
-        let tap_shifts =
-            taps.map(|row| shifts("tap shift", &|out| meeting.input + row[out])).collect::<Result<_>>()?;
+        let tap_shifts = taps
+            .map(|row| shifts("tap shift", &|out| meeting.input + row[out]))
+            .collect::<Result<_, Error>>()?;
         let output = meeting.output.map(|output| shifts("output shift", &|_| output)).transpose()?;
         let shortcut = meeting.shortcut.map(|row| shifts("shortcut shift", &|out| row[out])).transpose()?;
         let (output_shifts, shortcut_shifts) = (output.unwrap_or_default(), shortcut.unwrap_or_default());
@@ -69,14 +70,38 @@ pub fn accumulator_exponents(meeting: &Meeting<'_>) -> Vec<i32> {
     (0..channels).map(finest).collect()
 }
 
-fn checked(layer: &str, what: &'static str, shift: i32) -> Result<u8> {
-    u8::try_from(shift).ok().filter(|_| shift <= LARGEST_SHIFT).ok_or_else(|| Error::Scale {
-        layer: layer.to_owned(),
-        what,
-        expected: "0 to 40",
-        found: i64::from(shift),
-        next: "calibrate again with more images, or lower learning_rate",
-    })
+/// The exponent `e` with the least `Σ (clamp(floor(x/2^e + 0.5), low, high)·2^e − x)²`; `None` if all are zero.
+pub fn best_exponent(values: &[f32], (low, high): (f32, f32)) -> Option<i32> {
+    let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    if largest == 0.0 || !largest.is_finite() {
+        return None;
+    }
+    let clips_nothing = (largest / high).log2().ceil() as i32;
+    let error = |exponent: i32| -> f64 {
+        let step = 2.0_f32.powi(exponent);
+        let miss = |x: f32| f64::from((x / step + 0.5).floor().clamp(low, high) * step - x);
+        values.iter().map(|&x| miss(x) * miss(x)).sum()
+    };
+    let candidates = (clips_nothing - DEPTH..=clips_nothing).rev();
+    candidates
+        .map(|exponent| (exponent, error(exponent)))
+        .min_by(|a, b| a.1.total_cmp(&b.1))
+        .map(|best| best.0)
+}
+
+/// Exponents tried below the one that clips nothing.
+const DEPTH: i32 = 6;
+
+/// Smallest and largest signed code of `bits` bits, 2 to 8.
+pub fn code_range(bits: u8) -> (f32, f32) {
+    let half = f32::from(1_u16 << (bits - 1));
+    (-half, half - 1.0)
+}
+
+fn checked(layer: &str, what: &'static str, shift: i32) -> Result<u8, Error> {
+    let next = "Calibrate again with more images, or lower learning_rate.";
+    let fits = u8::try_from(shift).ok().filter(|_| shift <= LARGEST_SHIFT);
+    fits.ok_or_else(|| Error::node(layer, what, "0 to 40", shift, next))
 }
 
 #[cfg(test)]
@@ -101,6 +126,21 @@ mod tests {
         let meeting = Meeting { weight: &weight, input: 0, output: None, shortcut: None };
         let message = LayerScales::new("layer1.0.conv1", &meeting).unwrap_err().to_string();
         assert!(message.contains("layer1.0.conv1") && message.contains("50"), "{message}");
+    }
+
+    #[test]
+    fn the_best_exponent_has_the_least_error_of_all() {
+        let values: Vec<f32> = (0..100).map(|i| ((i * 37 % 101) as f32 / 50.0 - 1.0).powi(3)).collect();
+        for bits in 2..=8 {
+            let (low, high) = code_range(bits);
+            let error = |exponent: i32| -> f32 {
+                let step = 2.0_f32.powi(exponent);
+                values.iter().map(|x| ((x / step + 0.5).floor().clamp(low, high) * step - x).powi(2)).sum()
+            };
+            let best = best_exponent(&values, (low, high)).unwrap();
+            assert!((-12..4).all(|exponent| error(best) <= error(exponent)), "{bits} bits");
+        }
+        assert_eq!(best_exponent(&[0.0; 4], code_range(4)), None);
     }
 
     proptest! {

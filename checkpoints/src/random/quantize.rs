@@ -1,0 +1,200 @@
+//! One layer as integers: wired to the scales around it and run on the calibrating images.
+
+use super::taps::Taps;
+use super::{NEXT, Values};
+use crate::Error;
+use crate::arch::{self, Arch, ArchNode, ArchOp};
+use crate::arith::requantize;
+use crate::engine::accumulators;
+use crate::graph::{Conv, NodeId, Output, Shortcut};
+use crate::layout;
+use crate::plan::{BitPlan, LayerPlan};
+use crate::scales::{LayerScales, Meeting};
+use crate::weights::LayerWeights;
+use crate::winograd::Algorithm;
+
+/// A convolution, or a linear layer as a 1x1 convolution, with its plan.
+pub(super) struct Unit<'a> {
+    name: &'a str,
+    pub(super) conv: arch::Conv,
+    pub(super) plan: &'a LayerPlan,
+    pub(super) one_scale: bool,
+    shape: [usize; 3],
+}
+
+impl<'a> Unit<'a> {
+    pub(super) fn new(
+        arch: &'a Arch,
+        plan: &'a BitPlan,
+        shapes: &[[usize; 3]],
+        id: NodeId,
+    ) -> Result<Self, Error> {
+        let node = arch.node(id);
+        let plan = plan.layers.get(&node.name);
+        let plan = plan.ok_or_else(|| Error::node(&node.name, "plan", "an entry", "none", NEXT))?;
+        let conv = as_conv(&node.op);
+        let unit = Self {
+            name: &node.name,
+            plan,
+            one_scale: matches!(node.op, ArchOp::Linear { .. }),
+            shape: shapes[id],
+            conv,
+        };
+        unit.check(node)?;
+        Ok(unit)
+    }
+
+    fn check(&self, node: &ArchNode) -> Result<(), Error> {
+        for (what, bits) in [("weight bits", self.plan.weight_bits), ("activation bits", self.plan.act_bits)]
+        {
+            if !(2..=8).contains(&bits) {
+                return Err(Error::node(&node.name, what, "2 to 8", bits, NEXT));
+            }
+        }
+        if self.plan.exponents.is_some() {
+            let next = "Remove `exponents`: random weights are quantized to two's complement.";
+            return Err(Error::node(&node.name, "bit exponents", "none", "some", next));
+        }
+        let algorithm = self.plan.algorithm;
+        if algorithm != Algorithm::Direct && [self.conv.kernel, self.conv.stride] != [3, 1] {
+            let expected = "direct unless 3x3 of stride 1";
+            return Err(Error::node(&node.name, "algorithm", expected, algorithm.name(), NEXT));
+        }
+        Ok(())
+    }
+}
+
+fn as_conv(op: &ArchOp) -> arch::Conv {
+    let pointwise = |input, in_channels, out_channels| arch::Conv {
+        input,
+        in_channels,
+        out_channels,
+        kernel: 1,
+        stride: 1,
+        padding: 0,
+        batch_norm: None,
+        shortcut: None,
+        relu: false,
+    };
+    match op {
+        ArchOp::Conv(conv) => conv.clone(),
+        ArchOp::Linear { input, in_features, out_features } => pointwise(*input, *in_features, *out_features),
+        ArchOp::Input { .. } | ArchOp::GlobalAvgPool { .. } => unreachable!("no weights to quantize"),
+    }
+}
+
+/// What meets a layer's products.
+pub(super) struct Ends<'a> {
+    /// Real value for each channel.
+    pub(super) bias: &'a [f32],
+    /// Whether the residual is added, if there is one.
+    pub(super) shortcut: bool,
+    /// Exponent of the activation; `None` ends in the accumulators.
+    pub(super) output: Option<i32>,
+}
+
+impl<'a> Ends<'a> {
+    /// The products alone.
+    pub(super) fn products(zeros: &'a [f32]) -> Self {
+        Self { bias: zeros, shortcut: false, output: None }
+    }
+}
+
+/// The nodes before a layer.
+#[derive(Clone, Copy)]
+pub(super) struct Sources<'a> {
+    pub(super) shapes: &'a [[usize; 3]],
+    pub(super) values: &'a [Values],
+}
+
+/// A layer's integers and what it puts out. Private: no `Debug`.
+pub(super) struct Quantized {
+    /// Rings are as wide as can be, for [`crate::range::fit_rings`] to fit.
+    pub(super) conv: Conv,
+    pub(super) weights: LayerWeights,
+    pub(super) values: Values,
+}
+
+/// Quantizes a layer and runs it.
+pub(super) fn run(
+    unit: &Unit<'_>,
+    taps: &Taps,
+    ends: &Ends<'_>,
+    sources: Sources<'_>,
+) -> Result<Quantized, Error> {
+    let exponents = taps.exponents();
+    let residual = unit.conv.shortcut.as_ref().filter(|_| ends.shortcut);
+    let met = residual.map(|residual| residual_exponents(residual, &unit.conv, sources));
+    let input = sources.values[unit.conv.input].exponents[0];
+    let meeting = Meeting { weight: &exponents, input, output: ends.output, shortcut: met.as_deref() };
+    let scales = LayerScales::new(unit.name, &meeting)?;
+    let bias = ends.bias.iter().zip(&scales.acc);
+    let bias =
+        bias.map(|(&bias, &exponent)| (f64::from(bias) * 2.0_f64.powi(-exponent) + 0.5).floor() as i64);
+    let weights = LayerWeights { codes: taps.codes(&exponents), bias: bias.collect() };
+    let conv = graph_conv(unit, residual, &scales, ends.output.is_some());
+    let images = images(unit, &conv, &weights, sources);
+    let exponents = ends.output.map_or(scales.acc, |output| vec![output; unit.conv.out_channels]);
+    Ok(Quantized { conv, weights, values: Values { images, exponents } })
+}
+
+/// Of each output channel; zero channels take the first one's, which is never finer than the others'.
+fn residual_exponents(shortcut: &arch::Shortcut, conv: &arch::Conv, sources: Sources<'_>) -> Vec<i32> {
+    let source = &sources.values[shortcut.input].exponents;
+    let channel = |out: usize| out.checked_sub(shortcut.channel_offset).and_then(|from| source.get(from));
+    (0..conv.out_channels).map(|out| *channel(out).unwrap_or(&source[0])).collect()
+}
+
+fn graph_conv(
+    unit: &Unit<'_>,
+    residual: Option<&arch::Shortcut>,
+    scales: &LayerScales,
+    activation: bool,
+) -> Conv {
+    let conv = &unit.conv;
+    let shifts = scales.output_shifts.clone();
+    Conv {
+        input: conv.input,
+        in_channels: conv.in_channels,
+        out_channels: conv.out_channels,
+        kernel: conv.kernel,
+        stride: conv.stride,
+        padding: conv.padding,
+        algorithm: unit.plan.algorithm,
+        weight_exponents: vec![unit.plan.weight_exponents()],
+        tap_shifts: scales.tap_shifts.clone(),
+        shortcut: residual.map(|residual| Shortcut {
+            input: residual.input,
+            stride: residual.stride,
+            channel_offset: residual.channel_offset,
+            shifts: scales.shortcut_shifts.clone(),
+        }),
+        ring_bits: vec![WIDEST; conv.out_channels],
+        output: match activation {
+            true => Output::Activation { bits: unit.plan.act_bits, shifts },
+            false => Output::Accumulator,
+        },
+    }
+}
+
+/// What the layer puts out for every image.
+fn images(unit: &Unit<'_>, conv: &Conv, weights: &LayerWeights, sources: Sources<'_>) -> Vec<Vec<i64>> {
+    let residuals = conv.shortcut.as_ref().map(|residual| {
+        let from = sources.shapes[residual.input];
+        let images = sources.values[residual.input].images.iter();
+        images.map(|image| layout::shortcut(residual, from, unit.shape, image)).collect::<Vec<_>>()
+    });
+    let shapes = [sources.shapes[conv.input], unit.shape];
+    let inputs = &sources.values[conv.input].images;
+    let mut images = accumulators(conv, weights, shapes, inputs, residuals.as_deref());
+    if let Output::Activation { bits, shifts } = &conv.output {
+        let plane = unit.shape[1] * unit.shape[2];
+        for (plane, &shift) in images.iter_mut().flat_map(|image| image.chunks_mut(plane).zip(shifts)) {
+            plane.iter_mut().for_each(|value| *value = requantize(*value, shift, *bits));
+        }
+    }
+    images
+}
+
+/// The widest ring of the format: holds any layer's accumulators before their rings are proven.
+const WIDEST: u8 = 62;
