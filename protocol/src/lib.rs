@@ -19,6 +19,8 @@ pub mod ot;
 mod party;
 pub mod report;
 pub mod ring;
+#[cfg(doctest)]
+mod serves_once;
 pub mod session;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

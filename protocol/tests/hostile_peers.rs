@@ -7,11 +7,15 @@ use std::time::Duration;
 
 use eqo_checkpoints::Checkpoint;
 use eqo_checkpoints::cost::{self, CONFIRMATION_BYTES, HELLO_BYTES, Profile, WELCOME_BYTES};
+use eqo_checkpoints::graph::{CheckedGraph, Graph};
 use eqo_checkpoints::testing::{Spec, random_checkpoint, random_image};
-use eqo_protocol::Error;
+use eqo_protocol::gates::Party;
+use eqo_protocol::layers;
+use eqo_protocol::ot::{OtKind, Ots};
 use eqo_protocol::session::client::{Client, ClientConfig, connect};
 use eqo_protocol::session::server::{ServerConfig, Session, serve_connection};
 use eqo_protocol::transport::{Channel, TransportConfig, memory_pair};
+use eqo_protocol::{Error, PartyRng, Role};
 
 /// The version these peers pretend to speak.
 const VERSION: u16 = 2;
@@ -94,7 +98,7 @@ fn a_peer_of_another_protocol_or_version_is_named() {
 #[test]
 fn a_kind_of_ot_that_the_server_does_not_allow_is_refused_on_both_sides() {
     let checkpoint = checkpoint();
-    let config = ServerConfig { ot_kinds: vec![eqo_protocol::ot::OtKind::SoftSpoken2], ..Default::default() };
+    let config = ServerConfig { ot_kinds: vec![OtKind::SoftSpoken2], ..Default::default() };
     let (server, client) = meet(
         |channel| serve_connection(channel, &checkpoint, &config),
         |channel| connect(channel, &ClientConfig::default()).map(|_| ()),
@@ -157,6 +161,78 @@ fn a_silent_peer_times_out_and_one_that_leaves_is_named() {
         Ok(())
     });
     assert!(matches!(stalled, Error::Timeout { .. }), "{stalled}");
+}
+
+/// A client that follows the protocol by hand up to its first request: the graph, and what it runs gates with.
+fn by_hand(channel: &mut Channel) -> Result<(CheckedGraph, Ots, PartyRng), Error> {
+    channel.send(hello(b"EQO2PC", VERSION, OtKind::SoftSpoken2.code()))?;
+    channel.recv(WELCOME_BYTES)?;
+    let graph = Graph::from_json(&channel.recv_bounded(1 << 20)?).and_then(Graph::check).unwrap();
+    channel.send([&[0], graph.graph_hash().as_slice()].concat())?;
+    let mut rng = PartyRng::from_os()?;
+    let ots = Ots::setup(channel, Role::Client, OtKind::SoftSpoken2, &mut rng)?;
+    Ok((graph, ots, rng))
+}
+
+fn request(kind: u8, batch: u32) -> Vec<u8> {
+    [&[kind], batch.to_le_bytes().as_slice()].concat()
+}
+
+#[test]
+fn requests_of_unknown_kinds_and_impossible_batches_are_refused() {
+    for (message, what) in [
+        (request(4, 1), "a request"),
+        (request(255, 1), "a request"),
+        (request(1, 0), "a batch size"),
+        (request(2, 5), "a batch size"),
+        (request(3, u32::MAX), "a batch size"),
+    ] {
+        let error = server_error(|mut channel| {
+            by_hand(&mut channel)?;
+            channel.send(message.clone())?;
+            // Until the server hangs up.
+            channel.recv(1).map(|_| ())
+        });
+        assert!(
+            matches!(error, Error::PeerData { what: found, .. } if found == what),
+            "{message:?}: {error}"
+        );
+    }
+    let error = server_error(|mut channel| {
+        by_hand(&mut channel)?;
+        channel.send(vec![2; 4])
+    });
+    assert!(matches!(error, Error::PeerLength { expected: 5, found: 4, .. }), "{error}");
+}
+
+#[test]
+fn a_client_that_prepares_more_than_it_was_allowed_is_refused_before_any_work() {
+    let checkpoint = checkpoint();
+    let config = ServerConfig { max_batch: 2, max_prepared: 3, ..ServerConfig::default() };
+    let (server, _) = meet(
+        |channel| {
+            let mut session = Session::accept(channel, &checkpoint, &config)?;
+            assert!(session.serve()? && session.prepared() == 2);
+            let before = session.report();
+            let error = session.serve().err().unwrap();
+            let after = session.report();
+            // Nothing but the request came in, and nothing went out.
+            Ok((error, session.prepared(), after.bytes() - before.bytes(), session.serve().err()))
+        },
+        |mut channel| {
+            let (graph, mut ots, mut rng) = by_hand(&mut channel)?;
+            channel.send(request(1, 2))?;
+            let mut party = Party { role: Role::Client, channel: &mut channel, ots: &mut ots, rng: &mut rng };
+            let client = layers::Client { graph: &graph };
+            client.prepare(&mut party, 2, &mut |_| ())?;
+            channel.send(request(1, 2))?;
+            channel.recv(1).map(|_| ())
+        },
+    );
+    let (error, prepared, bytes, after) = server.unwrap();
+    assert!(matches!(&error, Error::PeerData { what: "a request to prepare", .. }), "{error}");
+    assert_eq!((prepared, bytes), (2, 13));
+    assert!(after.unwrap().to_string().contains("an inference has failed"));
 }
 
 /// Forwards a session and stops after `limit` bytes from the client.

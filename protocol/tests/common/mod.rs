@@ -3,6 +3,8 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its part; an Err is a failed test")]
 
 pub(crate) mod session;
+pub(crate) mod statistic;
+pub(crate) mod transcript;
 
 use eqo_checkpoints::cost::{Gate, Ots as OtCount, Scope};
 use eqo_protocol::gates::Party;

@@ -353,3 +353,41 @@ fn both_products_of_bit_triples_are_right_and_balanced() {
         assert!(seen.as_flattened().iter().all(|n| (375..625).contains(n)), "{seen:?}");
     }
 }
+
+#[test]
+fn serial_numbers_never_repeat_in_a_direction_whatever_draws_them() {
+    let draws = |as_server: bool| {
+        move |channel: &mut Channel, mut ots: Ots| {
+            let (mut offered, mut chosen) = (Vec::new(), Vec::new());
+            for round in 0..3 {
+                let mut one = ots.offer_randomly(100 + round)?;
+                let tail = one.split_off(60);
+                let two = ots.offer(7, &[0xff])?;
+                let empty = ots.offer_randomly(0)?;
+                offered.extend([&one, &tail, &two, &empty].map(|ots| (ots.first_serial, ots.count())));
+                let mut one = ots.choose_randomly(100 + round)?;
+                let tail = one.split_off(1);
+                let (two, _) = ots.choose(vec![true; 7])?;
+                chosen.extend([&one, &tail, &two].map(|ots| (ots.first_serial, ots.choices().len())));
+                // Triples take OTs of both directions and say nothing about them: a gap.
+                ots.bit_triples(11)?;
+                // More OTs in between don't start over.
+                let more = if as_server { (200, 300) } else { (300, 200) };
+                ots.prepare(channel, more.0, more.1)?;
+            }
+            let spent = [ots.offer_randomly(1)?.first_serial, ots.choose_randomly(1)?.first_serial];
+            Ok((offered, chosen, spent))
+        }
+    };
+    let (server, client, _) = with_ots(KINDS[2], 1024, draws(true), draws(false));
+    for (offered, chosen, spent) in [server, client] {
+        assert_eq!(spent, [3 * (101 + 7 + 11), 3 * (101 + 7 + 11)], "one number for each OT drawn");
+        for ranges in [offered, chosen] {
+            let mut serials: Vec<u64> =
+                ranges.iter().flat_map(|&(first, count)| first..first + count as u64).collect();
+            assert_eq!(serials.len(), 3 * (101 + 7));
+            serials.sort_unstable();
+            assert!(serials.is_sorted_by(|a, b| a < b));
+        }
+    }
+}
