@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::statistic::{Place, assert_uniform, notices_bias};
+use common::statistic::{Place, assert_uniform, assert_unrelated, notices_bias};
 use common::transcript::{Message, Transcript, mark, record};
 use eqo_checkpoints::Checkpoint;
 use eqo_checkpoints::cost::{self, Ots as OtCount};
@@ -94,6 +94,7 @@ fn every_message_of_an_inference_is_uniform_though_image_weights_and_logits_are_
     let masked: Vec<Message> = to_client.chunks(each).flat_map(|run| run[..each - 1].to_vec()).collect();
     assert!(each > 12 && to_server.len() / RUNS > 12, "a network of several messages");
     assert_uniform(&masked, RUNS, "the client");
+    assert_unrelated(to_server, &masked, RUNS, "an inference");
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Two transcripts of each gate: with two different secrets of the *other* party, what a party receives has the same
-//! lengths in the same order and bits of the same frequencies, though the outputs differ.
+//! lengths in the same order and bits of the same frequencies, though the outputs differ. Besides, each message is uniform,
+//! alone and together with those that the party sent, and so is each party's share of the output.
 
 #![allow(clippy::unwrap_used, reason = "an Err is a failed test")]
 
 mod common;
 
-use common::statistic::{assert_alike, assert_uniform, tells_apart};
+use common::statistic::{assert_alike, assert_uniform, assert_unrelated, notices_relation, tells_apart};
 use common::transcript::{Message, mark, record};
 use common::{reveal, share};
 use eqo_checkpoints::cost::{Comparison, Group};
@@ -21,6 +22,7 @@ use eqo_protocol::gates::products::Products;
 use eqo_protocol::gates::requantize::Requantization;
 use eqo_protocol::gates::resize::{extend_known_msb, extend_signed};
 use eqo_protocol::ot::{OtKind, Ots};
+use eqo_protocol::ring::pack::{pack, pack_bits, unpack};
 use eqo_protocol::testing::seeded;
 use eqo_protocol::transport::Channel;
 use eqo_protocol::{Error, PartyRng, Role};
@@ -39,6 +41,8 @@ struct Heard {
     server: Vec<Vec<Message>>,
     client: Vec<Vec<Message>>,
     outputs: Vec<Vec<u64>>,
+    /// The shares of the outputs of every run, packed.
+    shares: [Vec<Message>; 2],
 }
 
 /// Runs a gate that takes at most `ots` OTs in each direction again and again.
@@ -68,20 +72,41 @@ fn hear(ots: usize, ring: u8, gate: &Gate) -> Heard {
     // Every other section holds the OT extension.
     let gates = |sections: Vec<Vec<Message>>| sections.into_iter().skip(1).step_by(2).collect();
     let [to_server, to_client] = transcripts.map(|transcript| gates(transcript.0));
-    Heard { server: to_server, client: to_client, outputs: outputs.into_iter().step_by(RUNS).collect() }
+    let pack_all = |runs: Vec<Vec<u64>>| runs.iter().map(|shares| pack(shares, u32::from(ring))).collect();
+    Heard {
+        server: to_server,
+        client: to_client,
+        outputs: outputs.into_iter().step_by(RUNS).collect(),
+        shares: [pack_all(server), pack_all(client)],
+    }
 }
 
-fn check(name: &str, ots: usize, ring: u8, gate: &Gate) {
+/// Of the shares in Z_{2^ring} those bits are checked that aren't the lowest `kept` ones, which a gate may keep from its
+/// inputs.
+fn check(name: &str, ots: usize, (ring, kept): (u8, u8), gate: &Gate) {
     let heard = hear(ots, ring, gate);
     assert!(!heard.server[0].is_empty() || !heard.client[0].is_empty(), "{name} sends something");
     assert_ne!(heard.outputs[0], heard.outputs[1], "{name}: the server's secret matters");
     assert_ne!(heard.outputs[0], heard.outputs[2], "{name}: the client's secret matters");
     assert_alike(&heard.client[0], &heard.client[1], RUNS, &format!("the client of {name}"));
     assert_alike(&heard.server[0], &heard.server[2], RUNS, &format!("the server of {name}"));
-    for (transcripts, who) in [(heard.client, "client"), (heard.server, "server")] {
-        transcripts
+    for (server, client) in heard.server.iter().zip(&heard.client) {
+        assert_uniform(server, RUNS, &format!("the server of {name}"));
+        assert_uniform(client, RUNS, &format!("the client of {name}"));
+        assert_unrelated(server, client, RUNS, name);
+    }
+    let (elements, fresh) = (heard.outputs[0].len(), u32::from(ring - kept));
+    for (shares, who) in heard.shares.iter().zip(["server", "client"]) {
+        let fresh: Vec<Message> = shares
             .iter()
-            .for_each(|messages| assert_uniform(messages, RUNS, &format!("the {who} of {name}")));
+            .map(|shares| {
+                let shares = unpack(shares, u32::from(ring), elements);
+                pack(&shares.iter().map(|share| share >> kept).collect::<Vec<_>>(), fresh)
+            })
+            .collect();
+        fresh
+            .chunks(RUNS)
+            .for_each(|runs| assert_uniform(runs, RUNS, &format!("the {who}'s shares of {name}")));
     }
 }
 
@@ -126,7 +151,7 @@ fn products() {
     let codes = [codes.clone(), codes.iter().map(|code| !code).collect()];
     let products = Products { conv, lanes: 3 };
     let rows = any_shares(conv.positions() * conv.in_channels * products.lanes);
-    check("products", codes[0].len() * conv.weight_bits(), 2, &|party, secret| {
+    check("products", codes[0].len() * conv.weight_bits(), (2, 0), &|party, secret| {
         if party.is_server() {
             let chosen = products.server_draw(party, &codes[secret])?;
             return products.server(party, chosen);
@@ -146,7 +171,7 @@ fn requantize_offline_and_online() {
     for wide in [4, 11] {
         let gate = Requantization::new(groups.to_vec(), 3, 5, wide);
         let shares = shares_of(values_in(-380, 500, gate.elements()));
-        check(&format!("requantize to {wide} bits"), gate.elements() * 80, wide, &|party, secret| {
+        check(&format!("requantize to {wide} bits"), gate.elements() * 80, (wide, 0), &|party, secret| {
             let share = &shares[party.role as usize][secret];
             if party.is_server() {
                 let drawn = gate.server_draw(party)?;
@@ -165,7 +190,7 @@ fn requantize_offline_and_online() {
 #[test]
 fn remask() {
     let shares = any_shares(21);
-    check("remask", 0, 13, &|party, secret| {
+    check("remask", 0, (13, 0), &|party, secret| {
         let share = &shares[party.role as usize][secret];
         if party.is_server() {
             let mut masked = share.clone();
@@ -181,7 +206,7 @@ fn remask() {
 #[test]
 fn and_compare_and_convert() {
     let words = any_shares(37);
-    check("and", 37, 1, &|party, secret| {
+    check("and", 37, (1, 0), &|party, secret| {
         let words = &words[party.role as usize][secret];
         let y = words.iter().map(|word| *word as u8 & 3).collect();
         let triples = party.ots.bit_triples(37)?;
@@ -189,12 +214,16 @@ fn and_compare_and_convert() {
         let second = products[..20].iter().map(|product| product >> 1);
         Ok(products.iter().copied().chain(second).map(u64::from).collect())
     });
-    check("compare", 37 * 16, 1, &|party, secret| {
-        let section = Section { comparison: Comparison::carry_only(11), elements: 37, saturation_bit: 0 };
-        let carries = carry(party, &[section], &words[party.role as usize][secret])?;
-        Ok(carries.into_iter().map(u64::from).collect())
-    });
-    check("convert", 37, 9, &|party, secret| {
+    // A single digit, whose leaf is the output, and a tree.
+    for bits in [3, 11] {
+        check(&format!("compare {bits} bits"), 37 * 16, (1, 0), &|party, secret| {
+            let section =
+                Section { comparison: Comparison::carry_only(bits), elements: 37, saturation_bit: 0 };
+            let carries = carry(party, &[section], &words[party.role as usize][secret])?;
+            Ok(carries.into_iter().map(u64::from).collect())
+        });
+    }
+    check("convert", 37, (9, 1), &|party, secret| {
         bit_to_arithmetic(party, &bits(&words[party.role as usize][secret]), 9)
     });
 }
@@ -202,15 +231,15 @@ fn and_compare_and_convert() {
 #[test]
 fn multiplex_and_extend() {
     let words = any_shares(37);
-    check("multiplex", 37, 9, &|party, secret| {
+    check("multiplex", 37, (9, 0), &|party, secret| {
         let words = &words[party.role as usize][secret];
         multiplex(party, &bits(words), words, 9)
     });
     let small = shares_of(values_in(0, 32, 37));
-    check("extend with a known top bit", 37, 17, &|party, secret| {
+    check("extend with a known top bit", 37, (17, 6), &|party, secret| {
         extend_known_msb(party, (6, 17), &small[party.role as usize][secret])
     });
-    check("extend signed", 37 * 16, 12, &|party, secret| {
+    check("extend signed", 37 * 16, (12, 9), &|party, secret| {
         extend_signed(party, (&[(7, 30), (9, 7)], 12), &words[party.role as usize][secret])
     });
 }
@@ -218,7 +247,7 @@ fn multiplex_and_extend() {
 #[test]
 fn argmax_of_rows() {
     let shares = shares_of(values_in(-60, 60, 8 * 5));
-    check("argmax", 8 * 5 * 16, 3, &|party, secret| {
+    check("argmax", 8 * 5 * 16, (3, 0), &|party, secret| {
         argmax(party, (8, 5), 3, &shares[party.role as usize][secret])
     });
 }
@@ -240,5 +269,24 @@ fn a_gate_without_masks_is_told_apart_by_its_transcripts() {
             Ok(mask)
         });
         assert_eq!(tells_apart(&heard.server[0], &heard.server[2], RUNS), told);
+    }
+}
+
+#[test]
+fn an_opened_bit_without_a_mask_is_noticed_though_each_message_is_uniform() {
+    for (masked, noticed) in [(true, false), (false, true)] {
+        let heard = hear(24, 1, &|party, secret| {
+            // XOR shares of secret bits, fresh in every run: the lowest bits of products with 1.
+            let ones = Factors { x: vec![party.is_server(); 24], y: vec![secret as u8; 24], pairs: 0 };
+            let triples = party.ots.bit_triples(24)?;
+            let shares = and(party, &triples, &ones)?;
+            let mask = |share: &u8| (share & 1 == 1) ^ (masked && party.rng.next_u32() & 1 == 1);
+            let mine = shares.iter().map(mask).collect::<Vec<_>>();
+            party.channel.exchange(pack_bits(&mine))?;
+            Ok(shares.iter().map(|share| u64::from(share & 1)).collect())
+        });
+        assert_uniform(&heard.server[2], RUNS, "the server");
+        assert_uniform(&heard.client[2], RUNS, "the client");
+        assert_eq!(notices_relation(&heard.server[2], &heard.client[2], RUNS), noticed);
     }
 }

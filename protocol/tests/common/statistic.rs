@@ -109,6 +109,36 @@ pub(crate) fn assert_uniform(messages: &[Message], runs: usize, who: &str) {
     }
 }
 
+/// What a party receives, together with what it sent: no two messages of the same length, one of each direction, may tell
+/// more together than alone. Of messages that cross, the XOR is what the parties open, so this sees an opened bit
+/// that no mask protects.
+///
+/// # Panics
+/// If the XOR of two messages of a run isn't uniform.
+pub(crate) fn assert_unrelated(sent: &[Message], received: &[Message], runs: usize, what: &str) {
+    if let Some((score, at)) = relation(sent, received, runs) {
+        panic!("{what}: messages {at:?} of the two parties are related: {score:.1}");
+    }
+}
+
+/// Whether [`assert_unrelated`] would panic.
+pub(crate) fn notices_relation(sent: &[Message], received: &[Message], runs: usize) -> bool {
+    relation(sent, received, runs).is_some()
+}
+
+/// The first XOR that isn't uniform: its score and its two messages.
+fn relation(sent: &[Message], received: &[Message], runs: usize) -> Option<(f64, (usize, usize))> {
+    let (sent, received) = (places(sent, runs), places(received, runs));
+    let pairs =
+        sent.iter().enumerate().flat_map(|one| received.iter().enumerate().map(move |two| (one, two)));
+    pairs.filter(|((_, one), (_, two))| one.bits == two.bits).find_map(|((i, one), (j, two))| {
+        let xor = |(a, b): (&&[u8], &&[u8])| a.iter().zip(*b).map(|(a, b)| a ^ b).collect();
+        let sums: Vec<Message> = one.runs.iter().zip(&two.runs).map(xor).collect();
+        let sums = Place { runs: sums.iter().map(Vec::as_slice).collect(), bits: one.bits };
+        Some((sums.bias(), (i, j))).filter(|(score, _)| *score > LIMIT)
+    })
+}
+
 /// # Panics
 /// If two sets of runs differ in the order or lengths of their messages, or in the frequencies of their bits.
 pub(crate) fn assert_alike(one: &[Message], other: &[Message], runs: usize, who: &str) {
