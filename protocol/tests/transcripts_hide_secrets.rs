@@ -1,6 +1,6 @@
 //! Two transcripts of each gate: with two different secrets of the *other* party, what a party receives has the same
 //! lengths in the same order and bits of the same frequencies, though the outputs differ. Besides, each message is uniform,
-//! alone and together with those that the party sent, and so is each party's share of the output.
+//! alone and together with those that the party sent or with its shares of the output, and so are these shares.
 
 #![allow(clippy::unwrap_used, reason = "an Err is a failed test")]
 
@@ -95,19 +95,26 @@ fn check(name: &str, ots: usize, (ring, kept): (u8, u8), gate: &Gate) {
         assert_uniform(client, RUNS, &format!("the client of {name}"));
         assert_unrelated(server, client, RUNS, name);
     }
-    let (elements, fresh) = (heard.outputs[0].len(), u32::from(ring - kept));
-    for (shares, who) in heard.shares.iter().zip(["server", "client"]) {
-        let fresh: Vec<Message> = shares
-            .iter()
-            .map(|shares| {
-                let shares = unpack(shares, u32::from(ring), elements);
-                pack(&shares.iter().map(|share| share >> kept).collect::<Vec<_>>(), fresh)
-            })
-            .collect();
-        fresh
-            .chunks(RUNS)
-            .for_each(|runs| assert_uniform(runs, RUNS, &format!("the {who}'s shares of {name}")));
+    let elements = heard.outputs[0].len();
+    for (shares, (received, who)) in
+        heard.shares.iter().zip([(&heard.server, "server"), (&heard.client, "client")])
+    {
+        let planes: Vec<Vec<Message>> =
+            shares.iter().map(|shares| planes(&unpack(shares, u32::from(ring), elements), ring)).collect();
+        for (planes, received) in planes.chunks(RUNS).zip(received) {
+            let what = format!("the {who}'s shares of {name}");
+            let fresh: Vec<Message> =
+                planes.iter().flat_map(|planes| planes[usize::from(kept)..].to_vec()).collect();
+            assert_uniform(&fresh, RUNS, &what);
+            assert_unrelated(&planes.concat(), received, RUNS, &what);
+        }
     }
+}
+
+/// Bit i of every share as message i.
+fn planes(shares: &[u64], ring: u8) -> Vec<Message> {
+    let plane = |bit: u8| pack_bits(&shares.iter().map(|share| share >> bit & 1 == 1).collect::<Vec<_>>());
+    (0..ring).map(plane).collect()
 }
 
 /// Shares of either party for either of its secrets: `shares[role][secret]`. The values that they make together are

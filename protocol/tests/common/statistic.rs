@@ -109,8 +109,8 @@ pub(crate) fn assert_uniform(messages: &[Message], runs: usize, who: &str) {
     }
 }
 
-/// What a party receives, together with what it sent: no two messages of the same length, one of each direction, may tell
-/// more together than alone. Of messages that cross, the XOR is what the parties open, so this sees an opened bit
+/// What a party receives, together with what it sent or ends with: no two messages of the same length, one of each kind, may
+/// tell more together than alone. Of messages that cross, the XOR is what the parties open, so this sees an opened bit
 /// that no mask protects.
 ///
 /// # Panics
