@@ -34,7 +34,7 @@ fn run(checkpoint: &Checkpoint, kind: OtKind, batches: &[Vec<Vec<u8>>]) -> Sessi
     thread::scope(|scope| {
         let server = scope.spawn(|| serve_connection(server, checkpoint, &ServerConfig::default()));
         let run_client = || -> Result<_, Error> {
-            let mut client = connect(client, &ClientConfig { ot: kind, expected_graph: None })?;
+            let mut client = connect(client, &ClientConfig { ot: kind, ..ClientConfig::default() })?;
             assert_eq!(client.graph(), checkpoint.graph());
             let mut logits = Vec::new();
             for batch in batches {
