@@ -74,7 +74,7 @@ impl OtKind {
     }
 }
 
-/// OTs that one message extends by, at most. For every k it fits one frame, and with k = 1 it stays in the second-level cache on its
+/// OTs that one message of SoftSpoken extends by, at most. For every k it fits one frame, and with k = 1 it stays in the second-level cache on its
 /// way through the sockets.
 pub const EXTENSION_CHUNK: u64 = 1 << 14;
 

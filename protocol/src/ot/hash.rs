@@ -63,12 +63,20 @@ impl OtHash {
     fn expand_short(&mut self, inputs: &[HashInput], pads: &mut [u64]) {
         resize(&mut self.outer, pads.len() / 2);
         let (mut outer, mut words) = (self.outer.as_mut_slice(), pads.as_chunks_mut::<2>().0);
+        if inputs.iter().all(|input| input.blocks == 1) {
+            let inputs = inputs.iter().zip(self.inner.iter());
+            for ((input, inner), (outer, sum)) in inputs.zip(outer.iter_mut().zip(words)) {
+                *outer = inner ^ input.tweak;
+                *sum = words_of(*inner);
+            }
+            return self.permutation.xor_encrypted(&self.outer, pads);
+        }
         for (input, &inner) in inputs.iter().zip(self.inner.iter()) {
             let (own, outer_rest) = outer.split_at_mut(input.blocks);
             let (sums, words_rest) = words.split_at_mut(input.blocks);
             for (i, (outer, sum)) in own.iter_mut().zip(sums).enumerate() {
                 *outer = inner ^ (input.tweak + i as Block);
-                *sum = [inner as u64, (inner >> 64) as u64];
+                *sum = words_of(inner);
             }
             (outer, words) = (outer_rest, words_rest);
         }
@@ -92,6 +100,10 @@ impl OtHash {
         pads.iter_mut().zip(inner.iter()).for_each(|(pad, inner)| *pad ^= inner);
         pads
     }
+}
+
+fn words_of(block: Block) -> [u64; 2] {
+    [block as u64, (block >> 64) as u64]
 }
 
 /// Sets the length; memory that is given up is wiped, which resizing a `Vec` would not do.

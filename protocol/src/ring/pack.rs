@@ -207,7 +207,7 @@ pub fn unpack_bits(bytes: &[u8], count: usize) -> Vec<bool> {
     let mut bits = Vec::with_capacity(count.next_multiple_of(8));
     for byte in &bytes[..bytes.len().min(count.div_ceil(8))] {
         // Bit i alone in byte i.
-        let spread = u64::from(*byte) * 0x0101_0101_0101_0101 & 0x8040_2010_0804_0201;
+        let spread = (u64::from(*byte) * 0x0101_0101_0101_0101) & 0x8040_2010_0804_0201;
         bits.extend_from_slice(&spread.to_le_bytes().map(|bit| bit != 0));
     }
     bits.resize(count, false);

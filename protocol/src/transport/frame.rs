@@ -1,6 +1,6 @@
 //! Frames on a byte stream: `u32` payload length, `u32` causal depth (both little-endian), payload.
 
-use std::io;
+use std::io::{self, IoSlice};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter};
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -9,8 +9,8 @@ use super::pool::Pool;
 
 pub use eqo_checkpoints::cost::{FRAME_HEADER, MAX_FRAME, frame_count, wire_bytes};
 
-/// Small writes and reads are gathered in buffers of this size; frames beyond it bypass them.
-const STREAM_BUFFER: usize = 64 << 10;
+/// Small writes and reads are gathered in buffers of this size; what is longer bypasses them.
+const STREAM_BUFFER: usize = 8 << 10;
 
 pub(super) struct Frame {
     pub(super) depth: u32,
@@ -98,9 +98,18 @@ pub(super) async fn write_frames<S: AsyncWrite + Unpin>(
     stream.shutdown().await
 }
 
-async fn write_frame<S: AsyncWrite + Unpin>(stream: &mut S, frame: &Frame) -> io::Result<()> {
+async fn write_frame<S: AsyncWrite + Unpin>(stream: &mut BufWriter<S>, frame: &Frame) -> io::Result<()> {
     // `Channel` splits payloads at MAX_FRAME, so the length fits.
-    stream.write_all(&(frame.payload.len() as u32).to_le_bytes()).await?;
-    stream.write_all(&frame.depth.to_le_bytes()).await?;
-    stream.write_all(&frame.payload).await
+    let mut header = [0; FRAME_HEADER];
+    header[..4].copy_from_slice(&(frame.payload.len() as u32).to_le_bytes());
+    header[4..].copy_from_slice(&frame.depth.to_le_bytes());
+    let mut sent = 0;
+    if frame.payload.len() >= STREAM_BUFFER {
+        // Header and payload in one system call: a segment with a header alone would wake the peer for nothing.
+        stream.flush().await?;
+        let parts = [IoSlice::new(&header), IoSlice::new(&frame.payload)];
+        sent = stream.get_mut().write_vectored(&parts).await?;
+    }
+    stream.write_all(header.get(sent..).unwrap_or_default()).await?;
+    stream.write_all(&frame.payload[sent.saturating_sub(FRAME_HEADER)..]).await
 }

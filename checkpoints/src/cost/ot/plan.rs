@@ -172,7 +172,7 @@ mod tests {
         let [small, middle, large] = LpnSet::ALL.map(LpnSet::outputs);
         let first = extension.plan(1);
         assert_eq!((first.soft_spoken, sizes(&first)), (74_112, vec![small]));
-        assert_eq!(first.from_receiver(), [(15 * 8192, 1), (15 * 8576 / 8, 1)]);
+        assert_eq!(first.from_receiver(), [(15 * EXTENSION_CHUNK / 8, 4), (15 * 8576 / 8, 1)]);
         assert_eq!(sizes(&extension.plan(GAINS[0])), [small]);
         assert_eq!(sizes(&extension.plan(GAINS[0] + 1)), [small, small], "the step up was nearly enough");
         assert_eq!(sizes(&extension.plan(GAINS[1])), [middle]);
@@ -180,6 +180,23 @@ mod tests {
         assert_eq!(sizes(&extension.plan(2 * GAINS[2] + 1)), [large, large, small]);
         assert_eq!(sizes(&extension.plan(1)), [small]);
         assert!(extension.plan(0).each_iteration().next().is_none());
+    }
+
+    #[test]
+    fn requests_of_four_million_cost_less_than_half_a_bit_an_ot() {
+        let mut extension = Extension::new(OtKind::Ferret);
+        let (mut stock, request) = (0, 1 << 22);
+        let bytes =
+            |payloads: &[(u64, u64)]| payloads.iter().map(|(bytes, times)| bytes * times).sum::<u64>();
+        let mut spent = Vec::new();
+        for _ in 0..17 {
+            let plan = extension.plan(request - stock.min(request));
+            stock = stock + plan.made - request;
+            spent.push(bytes(&plan.from_receiver()) + bytes(&plan.from_sender()));
+        }
+        assert_eq!(spent[0], 138_960 + 122_400 + 267_520);
+        let later: u64 = spent[1..].iter().sum();
+        assert!(8 * later * 2 < 16 * request, "{later} bytes for 16 requests");
     }
 
     #[test]

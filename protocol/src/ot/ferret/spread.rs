@@ -4,7 +4,7 @@ use std::thread;
 
 use super::Block;
 
-/// Rows that are worth a thread of their own, and that keep each part's matrix counters aligned.
+/// A part of fewer rows isn't worth a thread.
 const LEAST: usize = 1 << 10;
 
 /// The trees of an iteration: seeds in, leaves out.

@@ -50,10 +50,8 @@ fn transpose_squares(rows: &[Row; 128], register: usize, squares: &mut Squares) 
     // As the matrix of an affine map, a word takes the unit vector j to its column j, with its rows from last to first.
     let units = _mm512_set1_epi64(0x8040_2010_0804_0201_u64 as i64);
     for (g, rows) in rows.as_chunks::<8>().0.iter().enumerate() {
-        let mut bytes: [__m512i; 8] = std::array::from_fn(|i| rows[7 - i].registers()[register]);
-        for _ in 0..3 {
-            bytes = interleave(bytes);
-        }
+        let bytes: [__m512i; 8] = std::array::from_fn(|i| rows[7 - i].registers()[register]);
+        let bytes = interleave(interleave(interleave(bytes)));
         for (squares, word) in squares.iter_mut().zip(bytes) {
             squares[g] = _mm512_gf2p8affine_epi64_epi8::<0>(units, word);
         }
@@ -63,10 +61,8 @@ fn transpose_squares(rows: &[Row; 128], register: usize, squares: &mut Squares) 
 /// Columns 16i to 16i + 15 of each 128.
 #[target_feature(enable = "avx512f,avx512bw")]
 fn store_columns(squares: &[__m512i; 16], i: usize, out: &mut [MaybeUninit<Block>; COLUMNS]) {
-    let mut columns = *squares;
-    for _ in 0..4 {
-        columns = interleave(columns);
-    }
+    // Spelled out, because a loop would keep the registers in memory.
+    let columns = interleave(interleave(interleave(interleave(*squares))));
     for (n, column) in columns.into_iter().enumerate() {
         let at = &mut out[16 * i + n..];
         store(_mm512_extracti32x4_epi32::<0>(column), &mut at[0]);

@@ -80,6 +80,9 @@ fn parties_of_the_same_role_or_another_k_refuse_each_other() {
     let other_k = run([Role::Server, Role::Client], [KINDS[0], KINDS[1]]);
     assert!(matches!(other_k.server, Err(Error::PeerIncompatible { .. })));
     assert!(matches!(other_k.client, Err(Error::PeerIncompatible { .. })));
+    let other_kind = run([Role::Server, Role::Client], [OtKind::SoftSpoken8, OtKind::Ferret]);
+    assert!(matches!(other_kind.server, Err(Error::PeerIncompatible { what: "kind of OT", .. })));
+    assert!(matches!(other_kind.client, Err(Error::PeerIncompatible { what: "kind of OT", .. })));
     assert!(OtKind::soft_spoken(3).is_none() && OtKind::soft_spoken(8).is_some());
 }
 
@@ -94,6 +97,22 @@ fn a_peer_that_prepares_another_count_or_closes_gives_an_error() {
                 let mut ots = Ots::setup(channel, Role::Client, KINDS[3], rng)?;
                 ots.prepare(channel, 0, lie)
             },
+        );
+        assert!(matches!(outcome.server, Err(Error::PeerClosed { .. } | Error::PeerLength { .. })), "{lie}");
+    }
+}
+
+#[test]
+fn a_peer_that_plans_other_iterations_of_ferret_gives_an_error() {
+    // Nothing, the first of two iterations, and two of which the second is a smaller one.
+    for lie in [0, 1, 800_000] {
+        let outcome = run_parties(
+            1 << 20,
+            Duration::from_secs(5),
+            |channel, rng| {
+                Ots::setup(channel, Role::Server, OtKind::Ferret, rng)?.prepare(channel, 0, 2_000_000)
+            },
+            |channel, rng| Ots::setup(channel, Role::Client, OtKind::Ferret, rng)?.prepare(channel, lie, 0),
         );
         assert!(matches!(outcome.server, Err(Error::PeerClosed { .. } | Error::PeerLength { .. })), "{lie}");
     }

@@ -83,7 +83,9 @@ fn seeds_cross_first_and_later_iterations_take_one_round() {
         },
     );
     let trees = wire_bytes(LpnSet::SMALLEST.message_bytes());
-    let seeds = wire_bytes(15 * 8192) + wire_bytes(15 * 1072);
+    let first = Extension::new(OtKind::Ferret).plan(1000).from_receiver();
+    assert_eq!(first.map(|(bytes, times)| bytes * times).iter().sum::<u64>(), 15 * 74_112 / 8);
+    let seeds: u64 = first.map(|(bytes, times)| wire_bytes(bytes) * times).iter().sum();
     for meter in [server, client] {
         let all = meter.of(Scope::OtExtension);
         assert_eq!(
