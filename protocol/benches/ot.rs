@@ -89,10 +89,14 @@ fn vector_cot(criterion: &mut Criterion) {
         let choices = vec![true; COTS];
         let send = |channel: &mut Channel, ots: &mut Ots| {
             let row = |_| Correlation { values: &row, bits };
-            ots.cot_send(channel, COTS, row, |_, share| use_share(share))
+            let flips = channel.recv(COTS / 8)?;
+            let offered = ots.offer(COTS, &flips)?;
+            ots.cot_send(channel, offered, row, |_, share| use_share(share))
         };
         let receive = |channel: &mut Channel, ots: &mut Ots| {
-            ots.cot_recv(channel, &choices, |_| CotShape { lanes, bits }, |_, share| use_share(share))
+            let (chosen, flips) = ots.choose(choices.clone())?;
+            channel.send(flips)?;
+            ots.cot_recv(channel, chosen, |_| CotShape { lanes, bits }, |_, share| use_share(share))
         };
         let once = || run(COTS, OtKind::SoftSpoken4, send, receive);
         let name = BenchmarkId::new("lanes x bits", format!("{lanes} x {bits}"));

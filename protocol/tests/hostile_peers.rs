@@ -6,12 +6,15 @@ use std::thread;
 use std::time::Duration;
 
 use eqo_checkpoints::Checkpoint;
-use eqo_checkpoints::cost::{self, Profile};
+use eqo_checkpoints::cost::{self, CONFIRMATION_BYTES, HELLO_BYTES, Profile, WELCOME_BYTES};
 use eqo_checkpoints::testing::{Spec, random_checkpoint, random_image};
 use eqo_protocol::Error;
 use eqo_protocol::session::client::{Client, ClientConfig, connect};
 use eqo_protocol::session::server::{ServerConfig, Session, serve_connection};
 use eqo_protocol::transport::{Channel, TransportConfig, memory_pair};
+
+/// The version these peers pretend to speak.
+const VERSION: u16 = 2;
 
 const TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -66,23 +69,24 @@ fn hello(magic: &[u8; 6], version: u16, k: u8) -> Vec<u8> {
 }
 
 fn welcome(verdict: u8) -> Vec<u8> {
-    [b"EQO2PC".as_slice(), &1_u16.to_le_bytes(), &[verdict], &4_u32.to_le_bytes()].concat()
+    let numbers = [4_u32, 4].map(u32::to_le_bytes);
+    [b"EQO2PC".as_slice(), &VERSION.to_le_bytes(), &[verdict], numbers.as_flattened()].concat()
 }
 
 #[test]
 fn a_peer_of_another_protocol_or_version_is_named() {
-    let error = server_error(|mut channel| channel.send(hello(b"SSH-2.", 1, 4)));
+    let error = server_error(|mut channel| channel.send(hello(b"SSH-2.", VERSION, 4)));
     assert!(error.to_string().contains("speaks another protocol"), "{error}");
     let error = server_error(|mut channel| channel.send(b"GET / HTTP/1.1\r\n\r\n".to_vec()));
     assert!(matches!(error, Error::PeerLength { found: 18, .. }), "{error}");
     let error = server_error(|mut channel| channel.send(hello(b"EQO2PC", 9, 4)));
     assert!(
-        error.to_string().contains("protocol version 1") && error.to_string().contains("found 9"),
+        error.to_string().contains("protocol version 2") && error.to_string().contains("found 9"),
         "{error}"
     );
     let error = client_error(|mut channel| {
-        channel.recv(9)?;
-        channel.send(vec![7; 13])
+        channel.recv(HELLO_BYTES)?;
+        channel.send(vec![7; WELCOME_BYTES])
     });
     assert!(error.to_string().contains("speaks another protocol"), "{error}");
 }
@@ -90,7 +94,7 @@ fn a_peer_of_another_protocol_or_version_is_named() {
 #[test]
 fn a_kind_of_ot_that_the_server_does_not_allow_is_refused_on_both_sides() {
     let checkpoint = checkpoint();
-    let config = ServerConfig { ot_kinds: vec![eqo_protocol::ot::OtKind::SoftSpoken2], max_batch: 4 };
+    let config = ServerConfig { ot_kinds: vec![eqo_protocol::ot::OtKind::SoftSpoken2], ..Default::default() };
     let (server, client) = meet(
         |channel| serve_connection(channel, &checkpoint, &config),
         |channel| connect(channel, &ClientConfig::default()).map(|_| ()),
@@ -116,10 +120,10 @@ fn another_graph_is_an_error_on_both_sides() {
 fn oversized_broken_and_unsound_graphs_are_refused_before_they_are_used() {
     let send_graph = |graph: Vec<u8>| {
         move |mut channel: Channel| {
-            channel.recv(9)?;
+            channel.recv(HELLO_BYTES)?;
             channel.send(welcome(0))?;
             channel.send(graph)?;
-            channel.recv(33).map(|_| ())
+            channel.recv(CONFIRMATION_BYTES).map(|_| ())
         }
     };
     let oversized = client_error(send_graph(u32::MAX.to_le_bytes().to_vec()));

@@ -4,14 +4,14 @@
 
 mod common;
 
-use common::{both, reveal, run_gate, share};
+use common::{both, requantize, reveal, run_gate, share};
 use eqo_checkpoints::Checkpoint;
 use eqo_checkpoints::cost::Group;
 use eqo_checkpoints::graph::{Conv, Op};
 use eqo_checkpoints::testing::{Spec, random_checkpoint};
-use eqo_protocol::gates::extend::extend;
-use eqo_protocol::gates::matmul::Products;
-use eqo_protocol::gates::requantize::requantize;
+use eqo_protocol::gates::products::Products;
+use eqo_protocol::gates::requantize::Requantization;
+use eqo_protocol::gates::resize::extend_known_msb;
 
 /// Counts of each residue must be within six standard deviations of their mean.
 fn assert_uniform(shares: &[u64], bits: u32, what: &str) {
@@ -27,22 +27,35 @@ fn assert_uniform(shares: &[u64], bits: u32, what: &str) {
 }
 
 #[test]
-fn requantized_and_extended_shares_of_one_value_are_uniform_at_both_parties() {
+fn requantized_shares_of_one_value_are_uniform_at_both_parties_in_the_narrow_and_the_wide_ring() {
     let elements = 1 << 13;
     let group = Group { ring: 9, shift: 3, channels: vec![0] };
     for y in [-100_i64, 0, 20, 200] {
-        let [server, client] = share(&vec![y; elements], 9);
-        let gate = |party: &mut eqo_protocol::gates::Party, shares: Vec<u64>| {
-            let narrow = requantize(party, std::slice::from_ref(&group), 2, elements, shares)?;
-            let wide = extend(party, 2, 8, narrow.clone())?;
-            Ok((narrow, wide))
-        };
-        let (server, client, _) =
-            run_gate(both(elements * 40), |party| gate(party, server), |party| gate(party, client));
-        for (narrow, wide) in [server, client] {
-            assert_uniform(&narrow, 3, &format!("requantized {y}"));
-            let top: Vec<u64> = wide.iter().map(|share| share >> 3).collect();
-            assert_uniform(&top, 5, &format!("high bits of extended {y}"));
+        for (wide, high_bits) in [(3, 0), (8, 5)] {
+            let gate = Requantization::new(vec![group.clone()], 2, elements, wide);
+            let (server, client, _) = requantize(&gate, elements * 40, share(&vec![y; elements], 9));
+            for shares in [server, client] {
+                assert_uniform(&shares, 3, &format!("requantized {y} to {wide} bits"));
+                let top: Vec<u64> = shares.iter().map(|share| share >> 3).collect();
+                assert_uniform(&top, high_bits, &format!("high bits of requantized {y}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn extended_shares_of_one_value_are_uniform_at_both_parties() {
+    let elements = 1 << 13;
+    for x in [0_i64, 3] {
+        let [server, client] = share(&vec![x; elements], 9);
+        let (server, client, _) = run_gate(
+            both(elements),
+            |party| extend_known_msb(party, (3, 8), &server),
+            |party| extend_known_msb(party, (3, 8), &client),
+        );
+        for shares in [server, client] {
+            let top: Vec<u64> = shares.iter().map(|share| share >> 3).collect();
+            assert_uniform(&top, 5, &format!("high bits of extended {x}"));
         }
     }
 }
@@ -67,8 +80,14 @@ fn product_shares_are_uniform_at_both_parties_whatever_weights_and_inputs() {
     let ots = codes.len() * conv.weight_bits();
     let (server, client, _) = run_gate(
         both(ots),
-        |party| products.server(party, codes, &zeros),
-        |party| products.client(party, &zeros),
+        |party| {
+            let chosen = products.server_draw(party, codes)?;
+            products.server(party, chosen)
+        },
+        |party| {
+            let offered = products.client_draw(party)?;
+            products.client(party, offered, &zeros)
+        },
     );
     assert_uniform(&server, 2, "server's products");
     assert_uniform(&client, 2, "client's products");

@@ -1,6 +1,8 @@
 //! Both parties with prepared OTs, and shares of test values.
 
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its part; an Err is a failed test")]
+
+pub(crate) mod session;
 
 use eqo_checkpoints::cost::{Gate, Ots as OtCount, Scope};
 use eqo_protocol::gates::Party;

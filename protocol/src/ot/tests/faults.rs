@@ -5,16 +5,24 @@ use std::time::Duration;
 use super::super::*;
 use super::{KINDS, one_of, with_ots};
 use crate::testing::{TEST_TIMEOUT, run_parties};
-use crate::transport::MAX_FRAME;
+use crate::transport::{MAX_FRAME, Scope, Traffic};
 use crate::{PartyRng, Role};
 
 #[test]
 fn using_more_ots_than_prepared_names_both_numbers_and_sends_nothing() {
-    let (error, _, _) = with_ots(
+    let (errors, _, meters) = with_ots(
         KINDS[2],
         128,
-        |channel, mut ots| {
-            Ok(ots.cot_send_scalars(channel, &[1; 129], |_| 8).err().map(|error| error.to_string()))
+        |_, mut ots| {
+            let errors = [
+                ots.choose(vec![true; 129]).map(drop),
+                ots.choose_randomly(129).map(drop),
+                ots.offer(129, &[0; 17]).map(drop),
+                ots.offer_randomly(129).map(drop),
+            ];
+            // A refusal takes nothing out of the stock.
+            assert_eq!((ots.left_as_sender(), ots.left_as_receiver()), (128, 128));
+            Ok(errors.map(|error| error.err().map(|error| error.to_string())))
         },
         |_, mut ots| {
             assert!(matches!(
@@ -26,7 +34,8 @@ fn using_more_ots_than_prepared_names_both_numbers_and_sends_nothing() {
             Ok(())
         },
     );
-    assert!(error.is_some_and(|text| text.contains("129") && text.contains("128")));
+    assert!(errors.iter().flatten().filter(|text| text.contains("129") && text.contains("128")).count() == 4);
+    assert!(meters.iter().all(|meter| meter.of(Scope::Node(0)) == Traffic::default()));
 }
 
 #[test]
@@ -122,28 +131,42 @@ fn a_peer_that_plans_other_iterations_of_ferret_gives_an_error() {
 fn bad_widths_and_shapes_are_config_errors() {
     with_ots(
         KINDS[0],
-        128,
+        1024,
         |channel, mut ots| {
-            assert!(matches!(
-                ots.one_of_n_send(channel, &one_of(1, 5, 1), &[0; 32]),
-                Err(Error::Config { .. })
-            ));
-            assert!(matches!(
-                ots.one_of_n_send(channel, &one_of(1, 4, 9), &[0; 16]),
-                Err(Error::Config { .. })
-            ));
-            assert!(matches!(
-                ots.one_of_n_send(channel, &one_of(1, 4, 1), &[0; 17]),
-                Err(Error::Config { .. })
-            ));
-            assert!(matches!(ots.one_of_n_recv(channel, &one_of(1, 2, 1), &[4]), Err(Error::Config { .. })));
-            assert!(matches!(
-                ots.one_of_n_recv(channel, &one_of(1, 200, 1), &[4]),
-                Err(Error::Config { .. })
-            ));
-            let uneven = ots.cot_exchange_scalars(channel, &[1], &[], |_| 8);
-            assert!(matches!(uneven, Err(Error::Config { .. })));
-            assert!(matches!(ots.cot_recv_scalars(channel, &[true], |_| 65), Err(Error::Config { .. })));
+            // The OTs, and a run that they don't fit.
+            let runs = [(5, 5, 1), (4, 4, 5), (4, 4, 0), (0, 0, 1), (200, 200, 1), (3, 4, 1), (5, 4, 1)];
+            for (count, digit_bits, message_bits) in runs {
+                let runs = one_of(1, digit_bits, message_bits);
+                let chosen = ots.choose_randomly(count)?;
+                assert!(matches!(ots.chosen_messages(chosen, &runs), Err(Error::Config { .. })), "{runs:?}");
+                let offered = ots.offer_randomly(count)?;
+                let result = ots.offered_messages(offered, &runs, |_, _| ());
+                assert!(matches!(result, Err(Error::Config { .. })), "{runs:?}");
+            }
+            for bits in [0, 65, u32::MAX] {
+                let chosen = ots.choose_randomly(1)?;
+                let result = ots.cot_recv(channel, chosen, |_| CotShape { lanes: 1, bits }, |_, _| ());
+                assert!(matches!(result, Err(Error::Config { .. })), "{bits} bits");
+                let offered = ots.offer_randomly(1)?;
+                let correlation = |_| Correlation { values: &[1], bits };
+                let result = ots.cot_send(channel, offered, correlation, |_, _| ());
+                assert!(matches!(result, Err(Error::Config { .. })), "{bits} bits");
+            }
+            Ok(())
+        },
+        |_, _| Ok(()),
+    );
+}
+
+#[test]
+fn a_peer_that_sends_fewer_choices_is_taken_to_flip_none_of_the_rest() {
+    // What comes from a peer is received at its exact length; this is the safety net below it.
+    with_ots(
+        KINDS[1],
+        128,
+        |_, mut ots| {
+            assert_eq!(ots.offer(100, &[0xff])?.count(), 100);
+            assert_eq!(ots.offer(28, &[])?.count(), 28);
             Ok(())
         },
         |_, _| Ok(()),

@@ -40,6 +40,19 @@ pub(super) fn with_ots<S: Send, C: Send>(
     )
 }
 
+/// Fixes choices as receiver and tells the sender.
+fn choose(channel: &mut Channel, ots: &mut Ots, choices: &[bool]) -> Result<ChosenOts, Error> {
+    let (chosen, flips) = ots.choose(choices.to_vec())?;
+    channel.send(flips)?;
+    Ok(chosen)
+}
+
+/// The sender's side of [`choose`].
+fn offer(channel: &mut Channel, ots: &mut Ots, count: usize) -> Result<OfferedOts, Error> {
+    let flips = channel.recv(count.div_ceil(8))?;
+    ots.offer(count, &flips)
+}
+
 fn one_of(count: usize, digit_bits: u32, message_bits: u32) -> [OneOfN; 1] {
     [OneOfN { count, digit_bits, message_bits }]
 }
