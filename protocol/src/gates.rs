@@ -4,8 +4,8 @@
 //! whose bits above the ring may hold anything; a gate reads only the low bits it is told of.
 //!
 //! Security is semi-honest: every message a gate sends is masked by a fresh pad of a random OT or is the difference of
-//! a secret and a uniform value used nowhere else, so it can be simulated from its length, and the lengths depend on
-//! the public graph alone. What each gate of a network sends is written once, in [`eqo_checkpoints::cost`].
+//! a secret and a uniform value that masks nothing else, so it can be simulated from its length, and the lengths depend on
+//! the public graph and the batch alone. What each gate of a network sends is written once, in [`eqo_checkpoints::cost`].
 //!
 //! What a network runs, with an offline part that needs no image:
 //!

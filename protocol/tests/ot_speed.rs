@@ -21,7 +21,7 @@ const PREPARED: usize = 1 << 16;
 const DRAWN: usize = 1 << 10;
 
 /// Runs of each kind; the fastest counts.
-const RUNS: usize = 3;
+const RUNS: usize = 5;
 
 #[derive(Clone, Copy)]
 struct Work {

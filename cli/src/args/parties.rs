@@ -140,6 +140,9 @@ pub(crate) struct ServeArgs {
     /// Images of one inference, at most.
     #[arg(long, default_value_t = 64, value_parser = at_least_one)]
     pub(crate) max_batch: usize,
+    /// Threads of a session that make random OTs (Ferret).
+    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
+    pub(crate) threads: usize,
     /// Longest wait for a client's next message, seconds.
     #[arg(long, default_value = "60", value_parser = seconds)]
     pub(crate) timeout: Duration,
@@ -164,6 +167,9 @@ pub(crate) struct InferArgs {
     pub(crate) expect_graph: Option<[u8; 32]>,
     #[command(flatten)]
     pub(crate) parameters: PrivateArgs,
+    /// Threads that make random OTs (Ferret).
+    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
+    pub(crate) threads: usize,
     /// Learn the class of each image and nothing else of its logits.
     #[arg(long)]
     pub(crate) top1: bool,

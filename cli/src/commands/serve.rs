@@ -31,7 +31,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     if args.until_stdin_ends {
         thread::spawn(stop_with_stdin);
     }
-    let config = ServerConfig { max_batch: args.max_batch, ..ServerConfig::default() };
+    let config = ServerConfig { max_batch: args.max_batch, threads: args.threads, ..ServerConfig::default() };
     let (running, failed) = Default::default();
     let server = Server { state: Arc::new(State { checkpoint, config, running, failed }), args };
     let sessions = server.accept_until(stop, &listener)?;

@@ -9,7 +9,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::permutation::Permutation;
 use super::{Block, Secrets};
 
-/// One input of [`OtHash::expand`]: `blocks` pads H(x, tweak), H(x, tweak + 1), ...
+/// One input of [`OtHash::expand`]: `blocks` pads H(x, tweak), H(x, tweak + 1), ... without an overflow of the tweak's low half.
 #[derive(Clone, Copy, Zeroize)]
 pub(super) struct HashInput {
     pub(super) x: Block,
@@ -44,19 +44,15 @@ impl OtHash {
         pads.resize(2 * total, 0);
         self.inner.iter_mut().zip(inputs).for_each(|(inner, input)| *inner = input.x);
         self.permutation.encrypt(&mut self.inner);
-        if total < LONG * inputs.len() || !self.expand_long(inputs, pads) {
-            self.expand_short(inputs, pads);
+        if total < LONG * inputs.len() {
+            return self.expand_short(inputs, pads);
         }
-    }
-
-    /// One input after the other; false if the processor has no kernel for that.
-    fn expand_long(&self, inputs: &[HashInput], pads: &mut [u64]) -> bool {
-        let mut rest = pads;
-        inputs.iter().zip(self.inner.iter()).all(|(input, inner)| {
-            let (pad, after) = std::mem::take(&mut rest).split_at_mut(2 * input.blocks);
+        let mut rest = pads.as_mut_slice();
+        for (input, inner) in inputs.iter().zip(self.inner.iter()) {
+            let (pad, after) = rest.split_at_mut(2 * input.blocks);
+            self.permutation.long_pad(*inner, input.tweak, pad);
             rest = after;
-            self.permutation.long_pad(*inner, input.tweak, pad)
-        })
+        }
     }
 
     /// The blocks of all inputs together, however few each has.

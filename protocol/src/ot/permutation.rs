@@ -76,15 +76,24 @@ impl Permutation {
         }
     }
 
-    /// Fills `pad` (two words a block) with `π(inner ^ (tweak + i)) ^ inner` if this processor is fast at that; whether it did.
-    pub(super) fn long_pad(&self, inner: Block, tweak: Block, pad: &mut [u64]) -> bool {
+    /// Fills `pad` (two words a block) with `π(inner ^ (tweak + i)) ^ inner`. The low half of the tweak must not overflow.
+    pub(super) fn long_pad(&self, inner: Block, tweak: Block, pad: &mut [u64]) {
         match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Wide(simd, keys) if (tweak as u64).checked_add(pad.len() as u64).is_some() => {
-                simd.pad(keys, inner, tweak, pad);
-                true
+            Self::Portable(_) => {
+                let mut group = Zeroizing::new([0; GROUP]);
+                for (start, pad) in (0..).step_by(GROUP).zip(pad.chunks_mut(2 * GROUP)) {
+                    let outer = &mut group[..pad.len() / 2];
+                    let tweaks = tweak + start..;
+                    outer.iter_mut().zip(tweaks).for_each(|(outer, tweak)| *outer = inner ^ tweak);
+                    self.encrypt(outer);
+                    for (words, block) in pad.as_chunks_mut::<2>().0.iter_mut().zip(outer) {
+                        let pad = *block ^ inner;
+                        *words = [pad as u64, (pad >> 64) as u64];
+                    }
+                }
             }
-            _ => false,
+            #[cfg(target_arch = "x86_64")]
+            Self::Wide(simd, keys) => simd.pad(keys, inner, tweak, pad),
         }
     }
 
@@ -125,7 +134,9 @@ mod tests {
                 permutation.encrypt(&mut encrypted);
                 permutation.hash(&blocks, offset, serial, &mut hashed);
                 permutation.xor_encrypted(&blocks, &mut words);
-                (encrypted, hashed, words)
+                let mut pad = words.clone();
+                permutation.long_pad(offset, tweak(serial), &mut pad);
+                (encrypted, hashed, words, pad)
             };
             prop_assert_eq!(run(Permutation::new(key)), run(Permutation::portable(key)));
         }

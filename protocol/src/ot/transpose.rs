@@ -11,13 +11,21 @@ use super::{Block, Secrets};
 
 /// Appends the columns of the first `blocks` blocks of the given rows: 128 for each.
 pub(super) fn columns(rows: &[Row; 128], blocks: usize, out: &mut Secrets) {
-    let mut done = 0;
-    #[cfg(target_arch = "x86_64")]
-    if let Some(simd) = Avx512::detect() {
-        simd.columns(rows, 128 * blocks, out);
-        done = 128 * blocks / COLUMNS * COLUMNS / 128;
-    }
+    let done = wide_columns(rows, blocks, out);
     portable_columns(rows, done..blocks, out);
+}
+
+/// Appends as many columns as the processor's kernel takes; of how many blocks.
+#[cfg(target_arch = "x86_64")]
+fn wide_columns(rows: &[Row; 128], blocks: usize, out: &mut Secrets) -> usize {
+    let Some(simd) = Avx512::detect() else { return 0 };
+    simd.columns(rows, 128 * blocks, out);
+    128 * blocks / COLUMNS * COLUMNS / 128
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn wide_columns(_rows: &[Row; 128], _blocks: usize, _out: &mut Secrets) -> usize {
+    0
 }
 
 fn portable_columns(rows: &[Row; 128], blocks: Range<usize>, out: &mut Secrets) {

@@ -20,11 +20,13 @@ pub struct ClientConfig {
     pub ot: OtKind,
     /// The hash of the only graph it will run ([`CheckedGraph::graph_hash`]); any graph if `None`.
     pub expected_graph: Option<[u8; 32]>,
+    /// Threads that make random OTs, at least 1; only Ferret uses more than one.
+    pub threads: usize,
 }
 
 impl Default for ClientConfig {
     fn default() -> Self {
-        Self { ot: OtKind::SoftSpoken4, expected_graph: None }
+        Self { ot: OtKind::Ferret, expected_graph: None, threads: 1 }
     }
 }
 
@@ -69,7 +71,8 @@ pub fn connect(mut channel: Channel, config: &ClientConfig) -> Result<Client, Er
     let mut log = Log::new(config.ot, clock);
     let mut rng = PartyRng::from_os()?;
     log.clock.enter(Scope::BaseOt);
-    let ots = Ots::setup(&mut channel, Role::Client, config.ot, &mut rng)?;
+    let mut ots = Ots::setup(&mut channel, Role::Client, config.ot, &mut rng)?;
+    ots.set_threads(config.threads);
     log.clock.enter(Scope::Handshake);
     let max_batch = (welcome.max_batch as usize).min(limits::MAX_BATCH);
     let max_prepared = welcome.max_prepared as usize;

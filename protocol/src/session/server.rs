@@ -22,11 +22,13 @@ pub struct ServerConfig {
     pub max_batch: usize,
     /// Images of all prepared inferences of a session, at most. A ResNet-32 for CIFAR takes some 20 MB an image.
     pub max_prepared: usize,
+    /// Threads that make random OTs, at least 1; only Ferret uses more than one.
+    pub threads: usize,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self { ot_kinds: OtKind::ALL.to_vec(), max_batch: 64, max_prepared: 64 }
+        Self { ot_kinds: OtKind::ALL.to_vec(), max_batch: 64, max_prepared: 64, threads: 1 }
     }
 }
 
@@ -92,7 +94,8 @@ impl<'m> Session<'m> {
         let mut log = Log::new(kind, clock);
         let mut rng = PartyRng::from_os()?;
         log.clock.enter(Scope::BaseOt);
-        let ots = Ots::setup(&mut channel, Role::Server, kind, &mut rng)?;
+        let mut ots = Ots::setup(&mut channel, Role::Server, kind, &mut rng)?;
+        ots.set_threads(config.threads);
         log.clock.enter(Scope::Handshake);
         let side = Server::new(graph, checkpoint.weights());
         let stock = Stock::new();

@@ -2,6 +2,8 @@
 //!
 //! [`Avx512`] exists only on processors with all the features that the kernels need, so its methods are safe.
 
+use std::sync::OnceLock;
+
 mod aes;
 mod columns;
 mod expand;
@@ -18,12 +20,16 @@ pub(super) struct Avx512(());
 
 impl Avx512 {
     /// The proof, if it holds (found out once for each process).
+    #[inline]
     pub(super) fn detect() -> Option<Self> {
-        let all = is_x86_feature_detected!("aes")
-            && is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("gfni")
-            && is_x86_feature_detected!("vaes");
-        all.then_some(Self(()))
+        static ALL: OnceLock<bool> = OnceLock::new();
+        ALL.get_or_init(|| {
+            is_x86_feature_detected!("aes")
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("gfni")
+                && is_x86_feature_detected!("vaes")
+        })
+        .then_some(Self(()))
     }
 }

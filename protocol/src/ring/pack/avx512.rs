@@ -6,6 +6,7 @@
 #![allow(unsafe_code)] // Calls into target-feature code, and unaligned loads and stores.
 
 use std::arch::x86_64::*;
+use std::sync::OnceLock;
 
 /// The widest elements these kernels take: with any shift within a byte, one still fits 64 bits.
 pub(super) const WIDEST: u32 = 57;
@@ -19,13 +20,17 @@ pub(super) struct Avx512(());
 
 impl Avx512 {
     /// The proof, if it holds (found out once for each process).
+    #[inline]
     pub(super) fn detect() -> Option<Self> {
-        let all = is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512vbmi")
-            && is_x86_feature_detected!("avx512vbmi2")
-            && is_x86_feature_detected!("bmi2");
-        all.then_some(Self(()))
+        static ALL: OnceLock<bool> = OnceLock::new();
+        ALL.get_or_init(|| {
+            is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vbmi")
+                && is_x86_feature_detected!("avx512vbmi2")
+                && is_x86_feature_detected!("bmi2")
+        })
+        .then_some(Self(()))
     }
 
     /// Writes the `shift` < 8 bits of `carry`, then the elements mod 2^`bits`, to `out`, whose rest from the last whole byte on
