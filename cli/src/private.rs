@@ -58,8 +58,10 @@ fn run(
     let settings = TransportConfig { timeout: setting.timeout, link: setting.network };
     let channel = transport::connect(&server.address, runtime.handle(), settings)?;
     let ot = setting.parameters.ot();
-    let mut client =
-        connect(channel, &ClientConfig { ot, expected_graph: Some(engine.graph().graph_hash()), threads: 1 })?;
+    let mut client = connect(
+        channel,
+        &ClientConfig { ot, expected_graph: Some(engine.graph().graph_hash()), threads: 1 },
+    )?;
     let logits = infer_all(&mut client, &images, setting.parameters.batch)?;
     let report = client.close()?;
     server.finish()?;

@@ -31,7 +31,7 @@ fn one_image_five_times(kind: OtKind) -> [Vec<Message>; 2] {
     let images = [random_image(1, &checkpoint)];
     thread::scope(|scope| {
         let server = scope.spawn(|| serve_connection(server, &checkpoint, &ServerConfig::default()));
-        let mut client = connect(client, &ClientConfig { ot: kind, expected_graph: None }).unwrap();
+        let mut client = connect(client, &ClientConfig { ot: kind, ..ClientConfig::default() }).unwrap();
         client.prepare(1).unwrap();
         client.prepare(1).unwrap();
         let logits = client.infer(&images).unwrap();
@@ -125,7 +125,7 @@ fn a_masked_image_replayed_in_a_later_inference_gives_garbage_and_not_its_logits
     thread::scope(|scope| {
         let server = scope.spawn(|| serve_connection(server, &checkpoint, &ServerConfig::default()));
         let mut client =
-            connect(client, &ClientConfig { ot: OtKind::SoftSpoken2, expected_graph: None }).unwrap();
+            connect(client, &ClientConfig { ot: OtKind::SoftSpoken2, ..ClientConfig::default() }).unwrap();
         client.prepare(1).unwrap();
         client.prepare(1).unwrap();
         assert_eq!(client.infer(&[&first]).unwrap()[0], engine.run(&first).unwrap());

@@ -46,11 +46,8 @@ pub(crate) fn run(args: &InferArgs) -> Result<(), Failure> {
     let runtime = party::runtime()?;
     let settings = TransportConfig { timeout: args.timeout, link: args.network };
     let channel = transport::connect(&args.server, runtime.handle(), settings)?;
-    let config = ClientConfig {
-        ot: args.parameters.ot(),
-        expected_graph: args.expect_graph,
-        threads: args.threads,
-    };
+    let config =
+        ClientConfig { ot: args.parameters.ot(), expected_graph: args.expect_graph, threads: args.threads };
     let mut client = connect(channel, &config)?;
     let classes = client.graph().graph().classes.clone();
     let mut bytes_before = 0;

@@ -52,7 +52,7 @@ pub(crate) fn play(checkpoint: &Checkpoint, kind: OtKind, script: &[Ask]) -> Pla
             Ok((stocks, session.report()))
         });
         let run_client = || -> Result<_, Error> {
-            let mut client = connect(client, &ClientConfig { ot: kind, expected_graph: None })?;
+            let mut client = connect(client, &ClientConfig { ot: kind, ..ClientConfig::default() })?;
             assert_eq!(client.graph(), checkpoint.graph());
             let (mut answers, mut stocks) = (Vec::new(), Vec::new());
             for ask in script {

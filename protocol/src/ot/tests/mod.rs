@@ -3,6 +3,8 @@
 mod correctness;
 mod faults;
 mod ferret;
+mod one_of_n;
+mod serials;
 mod speed;
 mod traffic;
 
