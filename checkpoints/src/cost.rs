@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_four_kinds_of_ot_can_be_made() {
+    fn softspoken_is_made_with_the_four_k_that_divide_128_evenly() {
         let made: Vec<u32> = (0..=300).filter_map(OtKind::soft_spoken).map(OtKind::k).collect();
         assert_eq!(made, [1, 2, 4, 8]);
     }

@@ -53,7 +53,7 @@ pub(crate) fn facts(report: &QuantizeReport) -> Vec<(&'static str, String)> {
 
 fn write_page(report: &QuantizeReport, stages: &[Stage], recipe: &Recipe, run: &Run) -> Result<(), Failure> {
     let checkpoint = Checkpoint::read(&report.checkpoint)?;
-    let inspection = Inspection::new(checkpoint.graph(), Ot::default().kind(), 1);
+    let inspection = Inspection::new(checkpoint.graph(), Ot::Ferret.kind(), 1);
     let (layers, recipe) = (inspection.traffic(), recipe.to_toml());
     let page = Report { title: &report.name, facts: facts(report), stages, layers: &layers, recipe: &recipe };
     page.write(&run.out.join("report.html"))

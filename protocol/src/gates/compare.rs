@@ -18,6 +18,7 @@
 
 use eqo_checkpoints::cost::{Comparison, Digit, Joint, Leaf};
 use rand::Rng;
+use zeroize::Zeroizing;
 
 use super::Party;
 use super::and::{Factors, and};
@@ -46,10 +47,10 @@ pub struct Carries {
 }
 
 /// The server's pads of all leaves, as they lie in its message.
-pub struct OfferedLeaves(Vec<u8>);
+pub struct OfferedLeaves(Zeroizing<Vec<u8>>);
 
 /// The client's leaves: of each its digit (low four bits) and the pad of that message (high four bits).
-pub struct ChosenLeaves(Vec<u8>);
+pub struct ChosenLeaves(Zeroizing<Vec<u8>>);
 
 /// Random OTs that the leaves take, all sent by the server: one for each bit that is compared.
 pub fn leaf_ots(sections: &[Section]) -> usize {
@@ -89,15 +90,20 @@ impl OfferedLeaves {
     pub fn new(ots: &mut Ots, offered: OfferedOts, sections: &[Section]) -> Result<Self, Error> {
         let mut pads = BitWriter::with_capacity(message_bits(sections));
         ots.offered_messages(offered, &runs(sections), |run, words| pads.put_all(words, run.width()))?;
-        Ok(Self(pads.finish()))
+        Ok(Self(Zeroizing::new(pads.finish())))
     }
 
     /// The server's shares of the leaves: random; sends the messages that give the client the rest.
     ///
     /// # Errors
     /// Those of the channel.
-    pub fn send(self, party: &mut Party, sections: &[Section], shares: &[u64]) -> Result<Vec<u8>, Error> {
-        let mut masks = vec![0; runs(sections).iter().map(|run| run.count).sum()];
+    pub fn send(
+        self,
+        party: &mut Party,
+        sections: &[Section],
+        shares: &[u64],
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let mut masks = Zeroizing::new(vec![0; runs(sections).iter().map(|run| run.count).sum()]);
         party.rng.fill_bytes(&mut masks);
         let mut messages = BitWriter::with_capacity(message_bits(sections));
         let mut words = Vec::new();
@@ -113,7 +119,7 @@ impl OfferedLeaves {
             messages.put_all(&words, table.width);
         }
         let mut message = messages.finish();
-        message.iter_mut().zip(&self.0).for_each(|(byte, pad)| *byte ^= pad);
+        message.iter_mut().zip(self.0.iter()).for_each(|(byte, pad)| *byte ^= pad);
         party.channel.send(message)?;
         Ok(masks)
     }
@@ -136,14 +142,14 @@ impl ChosenLeaves {
         }
         let pads = ots.chosen_messages(chosen, &runs)?;
         leaves.iter_mut().zip(pads).for_each(|(leaf, pad)| *leaf |= pad << 4);
-        Ok(Self(leaves))
+        Ok(Self(Zeroizing::new(leaves)))
     }
 
     /// The client's shares of the leaves: receives the messages and opens those of its digits.
     ///
     /// # Errors
     /// Those of the channel.
-    pub fn recv(self, party: &mut Party, sections: &[Section]) -> Result<Vec<u8>, Error> {
+    pub fn recv(self, party: &mut Party, sections: &[Section]) -> Result<Zeroizing<Vec<u8>>, Error> {
         let mut leaves = self.0;
         let message = party.channel.recv(packed_bytes(message_bits(sections)) as usize)?;
         let mut messages = BitReader::new(&message);

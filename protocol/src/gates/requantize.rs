@@ -37,6 +37,9 @@ use crate::Error;
 use crate::ot::BitTriples;
 use crate::ring::pack::{pack_bits, unpack_bits};
 
+/// A bit for each element, wiped when dropped.
+type Bits = Zeroizing<Vec<bool>>;
+
 /// Elements of Z_{2^w}; w is at most 9.
 type Narrow = Zeroizing<Vec<u16>>;
 
@@ -63,18 +66,18 @@ struct Common {
 /// Random bits, XOR-shared, and what is needed of them in Z_{2^w}.
 struct Masks {
     /// β: masks "in range".
-    in_range: Vec<bool>,
+    in_range: Bits,
     /// κ: masks the carry.
-    carry: Vec<bool>,
+    carry: Bits,
     /// γ: masks "saturated".
-    saturated: Vec<bool>,
+    saturated: Bits,
     /// Additive shares of β, κ, β·κ, γ, one after the other.
     shares: Narrow,
 }
 
 /// Products of two random bits, one known to each party, in Z_{2^(L−w)}; empty if L <= w.
 struct Wraps {
-    own: Vec<bool>,
+    own: Bits,
     product: Zeroizing<Vec<u64>>,
 }
 
@@ -202,8 +205,8 @@ impl Requantization {
 
 impl Masks {
     /// The shared bits in the order of `shares`: β, κ, β·κ, γ.
-    fn bits(triples: &BitTriples, saturated: &[bool]) -> Vec<bool> {
-        let mut bits = Vec::with_capacity(MASK_BITS as usize * saturated.len());
+    fn bits(triples: &BitTriples, saturated: &[bool]) -> Bits {
+        let mut bits = Bits::new(Vec::with_capacity(MASK_BITS as usize * saturated.len()));
         bits.extend_from_slice(&triples.b);
         bits.extend(triples.a.iter().map(|a| a & 1 == 1));
         bits.extend(triples.c.iter().map(|c| c & 1 == 1));
@@ -212,7 +215,7 @@ impl Masks {
     }
 
     fn new(bits: &[bool], shares: Narrow) -> Self {
-        let part = |which: usize| bits[which * (bits.len() / 4)..][..bits.len() / 4].to_vec();
+        let part = |which: usize| Bits::new(bits[which * (bits.len() / 4)..][..bits.len() / 4].to_vec());
         Self { in_range: part(0), carry: part(1), saturated: part(3), shares }
     }
 }

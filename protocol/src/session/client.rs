@@ -7,7 +7,7 @@ use super::handshake::{Confirmation, Hello, Request, Verdict, Welcome, other_gra
 use super::stock::Stock;
 use super::{Clock, Log, limits, reveal};
 use crate::gates::Party;
-use crate::layers::{self, ClientMaterial};
+use crate::layers::{self, ClientMaterial, Shares};
 use crate::ot::{OtKind, Ots};
 use crate::report::Report;
 use crate::transport::{Channel, Scope};
@@ -75,7 +75,7 @@ pub fn connect(mut channel: Channel, config: &ClientConfig) -> Result<Client, Er
     ots.set_threads(config.threads);
     log.clock.enter(Scope::Handshake);
     let max_batch = (welcome.max_batch as usize).min(limits::MAX_BATCH);
-    let max_prepared = welcome.max_prepared as usize;
+    let max_prepared = (welcome.max_prepared as usize).min(limits::most_prepared(&graph));
     Ok(Client { graph, channel, ots, rng, max_batch, max_prepared, stock: Stock::new(), log })
 }
 
@@ -158,7 +158,17 @@ impl Client {
     /// As [`Client::infer`].
     pub fn classify(&mut self, images: &[impl AsRef<[u8]>]) -> Result<Vec<usize>, Error> {
         let classes = self.answer(images, Answer::Top1)?;
-        Ok(classes.iter().flatten().map(|&class| class as usize).collect())
+        let known = self.graph.graph().classes.len();
+        let class = |&class: &i64| match usize::try_from(class) {
+            Ok(class) if class < known => Ok(class),
+            _ => Err(Error::PeerData {
+                scope: Scope::Result,
+                what: "a class",
+                expected: "one of the graph's",
+                found: format!("number {class} of {known}"),
+            }),
+        };
+        classes.iter().flatten().map(class).collect()
     }
 
     /// Traffic and time so far, by scope.
@@ -233,7 +243,7 @@ impl Client {
 }
 
 /// `pixel − offset` of every image: the client's share of the input.
-fn centred(graph: &CheckedGraph, images: &[impl AsRef<[u8]>]) -> Vec<u64> {
+fn centred(graph: &CheckedGraph, images: &[impl AsRef<[u8]>]) -> Shares {
     let input = graph.input();
     let plane = input.height * input.width;
     let pixels = images.iter().flat_map(|image| {
@@ -241,5 +251,5 @@ fn centred(graph: &CheckedGraph, images: &[impl AsRef<[u8]>]) -> Vec<u64> {
             plane.iter().map(move |&pixel| (i64::from(pixel) - i64::from(offset)) as u64)
         })
     });
-    pixels.collect()
+    Shares::new(pixels.collect())
 }

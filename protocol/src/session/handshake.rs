@@ -14,7 +14,7 @@ const VERSION: u16 = 2;
 
 /// Client to server.
 pub(super) struct Hello {
-    /// The k of SoftSpoken that the client proposes.
+    /// The code of the kind of OT that the client proposes.
     pub(super) ot: u8,
 }
 

@@ -1,7 +1,7 @@
 //! What a party is willing to hold in memory, whatever graph the other one names.
 
-use eqo_checkpoints::cost;
-use eqo_checkpoints::graph::{CheckedGraph, Op};
+use eqo_checkpoints::cost::{self, Group, groups};
+use eqo_checkpoints::graph::{CheckedGraph, NodeId, Op, Output};
 use eqo_checkpoints::layout::ConvLayout;
 
 use crate::Error;
@@ -16,7 +16,13 @@ const MAX_WEIGHT_BITS: usize = 1 << 27;
 /// Elements of one layer's gathered input or products, and of all outputs that are still to be read: 8 bytes each.
 const MAX_ELEMENTS: usize = 1 << 27;
 
-/// Random OTs of one node: some 20 bytes each.
+/// Bytes of all prepared inferences.
+const MAX_PREPARED: usize = 1 << 32;
+
+/// Different trees of one layer: each takes microseconds to build, and is built for every node and request.
+const MAX_GROUPS: usize = 256;
+
+/// Random OTs of one node or of a class: some 40 bytes each while they are drawn.
 const MAX_OTS: u64 = 1 << 27;
 
 /// The largest batch up to `wanted` that this party is willing to hold, by halving.
@@ -31,11 +37,26 @@ pub(super) fn largest_batch(graph: &CheckedGraph, wanted: usize) -> Result<usize
     check(graph, batch).map(|()| batch)
 }
 
-/// Images that a session may keep prepared: some 64 bytes for each activation of each.
+/// Images that a session may keep prepared, of one inference or several.
 pub(super) fn most_prepared(graph: &CheckedGraph) -> usize {
-    let elements =
-        (0..graph.nodes().len()).map(|id| graph.shape(id).iter().product::<usize>()).sum::<usize>();
-    (MAX_ELEMENTS / 16 / elements.max(1)).max(1)
+    let bytes: usize = (0..graph.nodes().len()).map(|id| prepared_bytes(graph, id)).sum();
+    MAX_PREPARED / bytes.max(1)
+}
+
+/// What a party keeps of a node for one image: masks and shares of 8 bytes, and for each activation what its
+/// requantization takes.
+fn prepared_bytes(graph: &CheckedGraph, id: NodeId) -> usize {
+    let [channels, height, width] = graph.shape(id);
+    let masks = 16 * channels * height * width;
+    let Op::Conv(conv) = &graph.nodes()[id].op else { return masks };
+    let Output::Activation { bits, .. } = conv.output else { return masks };
+    let of_group = |group: &Group| {
+        let tree = group.comparison(bits);
+        let leaves = tree.leaf_message_bits() / 8 + tree.digits.len();
+        // A joint AND has a triple of three bytes; the masks, the multipliers and the wrap some 40.
+        group.channels.len() * height * width * (leaves + 3 * tree.joints.len() + 40)
+    };
+    masks + groups(conv).iter().map(of_group).sum::<usize>()
 }
 
 /// # Errors
@@ -44,8 +65,16 @@ pub(super) fn check(graph: &CheckedGraph, batch: usize) -> Result<(), Error> {
     if batch == 0 || batch > MAX_BATCH {
         return Err(refuse("batch", format!("1 to {MAX_BATCH} images"), batch));
     }
+    let [_, height, width] = graph.shape(graph.nodes().len() - 1);
+    if height * width != 1 {
+        return Err(refuse("pixels of the logits", "1".to_owned(), height * width));
+    }
     for (id, node) in graph.nodes().iter().enumerate() {
         let Op::Conv(conv) = &node.op else { continue };
+        let groups = groups(conv).len();
+        if groups > MAX_GROUPS {
+            return Err(refuse("rings and shifts of a layer", format!("at most {MAX_GROUPS}"), groups));
+        }
         let lanes = ConvLayout::new(conv, graph.shape(conv.input), graph.shape(id)).columns() * batch;
         let weights = conv.positions() * conv.in_channels * conv.out_channels * conv.weight_bits();
         if weights > MAX_WEIGHT_BITS {
@@ -61,10 +90,24 @@ pub(super) fn check(graph: &CheckedGraph, batch: usize) -> Result<(), Error> {
         if ots > MAX_OTS {
             return Err(refuse("oblivious transfers of a layer", format!("at most {MAX_OTS}"), ots as usize));
         }
+        if id + 1 == graph.nodes().len() {
+            let ots = cost::top1(conv, batch).ots().server_sends;
+            if ots > MAX_OTS {
+                return Err(refuse(
+                    "oblivious transfers of a class",
+                    format!("at most {MAX_OTS}"),
+                    ots as usize,
+                ));
+            }
+        }
     }
     let held = most_held(graph, batch);
     if held > MAX_ELEMENTS {
         return Err(refuse("elements of all outputs held at once", format!("at most {MAX_ELEMENTS}"), held));
+    }
+    let prepared = most_prepared(graph);
+    if batch > prepared {
+        return Err(refuse("images of a prepared inference", format!("at most {prepared}"), batch));
     }
     Ok(())
 }
@@ -89,12 +132,12 @@ fn refuse(what: &'static str, expected: String, found: usize) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use eqo_checkpoints::graph::{Conv, Graph, Input, Node, Output, Shortcut};
+    use eqo_checkpoints::graph::{Conv, Graph, Input, Node, Shortcut};
     use eqo_checkpoints::winograd::Algorithm;
 
     use super::*;
 
-    /// 2^13 pixels to `channels` accumulators each, or to one logit each.
+    /// 2^13 pixels to `channels` accumulators each.
     fn conv(channels: usize, shortcut: Option<usize>) -> Op {
         let shortcut =
             shortcut.map(|input| Shortcut { input, stride: 1, channel_offset: 0, shifts: vec![0; channels] });
@@ -114,15 +157,51 @@ mod tests {
         })
     }
 
+    /// An activation of 2^13 pixels, their sum, and a logit of it: three nodes from `first` on.
+    fn ending(first: usize) -> [Op; 3] {
+        let (Op::Conv(narrow), Op::Conv(logit)) = (conv(1, None), conv(1, None)) else { unreachable!() };
+        let activation = Output::Activation { bits: 4, shifts: vec![2] };
+        [
+            Op::Conv(Conv { output: activation, ..narrow }),
+            Op::SumPool { input: first },
+            Op::Conv(Conv { input: first + 1, ..logit }),
+        ]
+    }
+
     /// `count` layers of 2^25 accumulators each, which as many further layers read later.
     fn hoarder(count: usize) -> CheckedGraph {
         let input = Op::Input(Input { height: 1, width: 1 << 13, offsets: vec![0] });
         let writers = (0..count).map(|_| conv(1 << 12, None));
         let readers = (0..count).map(|at| conv(1 << 12, Some(1 + at)));
-        let ops = [input].into_iter().chain(writers).chain(readers).chain([conv(1, None)]);
+        let ops = [input].into_iter().chain(writers).chain(readers).chain(ending(1 + 2 * count));
         let nodes = ops.enumerate().map(|(id, op)| Node { name: format!("n{id}"), op }).collect();
         let classes = vec!["only".to_owned()];
         Graph { name: "hoarder".to_owned(), classes, logit_exponent: 0, nodes }.check().unwrap()
+    }
+
+    #[test]
+    fn more_activations_than_a_session_may_prepare_are_refused_though_every_layer_is_small() {
+        let wide = |bits| {
+            let Op::Conv(conv) = conv(1 << 7, None) else { unreachable!() };
+            Op::Conv(Conv { output: Output::Activation { bits, shifts: vec![2; 1 << 7] }, ..conv })
+        };
+        let graph = |count: usize| {
+            let input = Op::Input(Input { height: 1, width: 1 << 13, offsets: vec![0] });
+            let ops = [input].into_iter().chain((0..count).map(|_| wide(4))).chain(ending(1 + count));
+            let nodes = ops.enumerate().map(|(id, op)| Node { name: format!("n{id}"), op }).collect();
+            let classes = vec!["only".to_owned()];
+            Graph { name: "wide".to_owned(), classes, logit_exponent: 0, nodes }.check().unwrap()
+        };
+        assert!(check(&graph(10), 1).is_ok());
+        let error = check(&graph(100), 1).unwrap_err().to_string();
+        assert!(error.contains("images of a prepared inference"), "{error}");
+    }
+
+    #[test]
+    fn logits_of_more_than_one_pixel_are_refused() {
+        let mut graph = hoarder(1).graph().clone();
+        graph.nodes.last_mut().unwrap().op = conv(1, None);
+        assert!(check(&graph.check().unwrap(), 1).unwrap_err().to_string().contains("pixels of the logits"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use eqo_checkpoints::cost::MASK_BITS;
 use rand::RngExt;
 use zeroize::Zeroizing;
 
-use super::{Common, Masks, Narrow, Online, Requantization, Wraps, decide};
+use super::{Bits, Common, Masks, Narrow, Online, Requantization, Wraps, decide};
 use crate::Error;
 use crate::gates::Party;
 use crate::gates::compare::{ChosenLeaves, leaf_choices, merge, triples};
@@ -24,12 +24,12 @@ pub struct ClientDrawn {
 pub struct ClientChosen {
     leaves: ChosenLeaves,
     mask_ots: ChosenOts,
-    bits: Vec<bool>,
+    bits: Bits,
     levels: Vec<BitTriples>,
     client_part: Narrow,
     wraps: ChosenOts,
     high: Narrow,
-    tops: Vec<bool>,
+    tops: Bits,
 }
 
 /// Prepared; serves once.
@@ -39,7 +39,7 @@ pub struct ClientPrepared {
     multiplier: Narrow,
     high: Narrow,
     /// The top bits of its shares of y.
-    tops: Vec<bool>,
+    tops: Bits,
     common: Common,
 }
 
@@ -68,7 +68,7 @@ impl Requantization {
         shares: &[u64],
     ) -> Result<ClientChosen, Error> {
         let ClientDrawn { masks, levels, wraps, betas } = drawn;
-        let saturated: Vec<bool> = (0..self.elements()).map(|_| party.rng.random()).collect();
+        let saturated = Bits::new((0..self.elements()).map(|_| party.rng.random()).collect());
         let bits = Masks::bits(&masks, &saturated);
         let mut choices = leaf_choices(&self.sections, shares);
         let leaf_ots = choices.len();
@@ -79,7 +79,7 @@ impl Requantization {
         let leaves = ChosenLeaves::new(party.ots, chosen, &self.sections)?;
         let high = self.high(shares);
         let client_part = self.send_client_part(party, betas, &bits, &high)?;
-        let mut tops = Vec::with_capacity(shares.len());
+        let mut tops = Bits::new(Vec::with_capacity(shares.len()));
         self.for_each(shares, |group, share| tops.push(share >> (group.ring - 1) & 1 == 1));
         Ok(ClientChosen { leaves, mask_ots, bits, levels, client_part, wraps, high, tops })
     }
@@ -107,7 +107,7 @@ impl Requantization {
         let leaves = leaves.recv(party, &self.sections)?;
         let Common { levels, masks, client_part, wraps } = common;
         let carries = merge(party, &self.sections, &leaves, levels)?;
-        let tops: Vec<[bool; 2]> = tops.into_iter().map(|top| [top, top]).collect();
+        let tops: Vec<[bool; 2]> = tops.iter().map(|&top| [top, top]).collect();
         let (in_range, saturated) = decide(&carries, &tops, false);
         let common = Common { levels: Vec::new(), masks, client_part, wraps };
         let online = Online { in_range, carry: carries.carry, saturated, high, server_part };
@@ -167,7 +167,7 @@ impl Requantization {
 
     fn recv_wraps(&self, party: &mut Party, ots: ChosenOts) -> Result<Wraps, Error> {
         let (count, width) = (self.wraps(), self.extension_bits());
-        let own = ots.choices().to_vec();
+        let own = Bits::new(ots.choices().to_vec());
         let message = party.channel.recv(packed_bytes(count as u64 * u64::from(width)) as usize)?;
         let mut corrections = BitReader::new(&message);
         let mut product = Zeroizing::new(Vec::with_capacity(count));
@@ -193,6 +193,6 @@ impl Requantization {
             let correction = corrections.get(width) & u64::from(*choice).wrapping_neg();
             (u64::from(*pad).wrapping_add(correction) & mask(self.narrow())) as u16
         };
-        Ok(Narrow::new(pads.iter().zip(&masks.in_range).map(open).collect()))
+        Ok(Narrow::new(pads.iter().zip(masks.in_range.iter()).map(open).collect()))
     }
 }

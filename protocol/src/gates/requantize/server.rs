@@ -5,7 +5,7 @@ use eqo_checkpoints::cost::MASK_BITS;
 use rand::RngExt;
 use zeroize::Zeroizing;
 
-use super::{Common, Masks, Narrow, Online, Requantization, Wraps, decide};
+use super::{Bits, Common, Masks, Narrow, Online, Requantization, Wraps, decide};
 use crate::Error;
 use crate::gates::Party;
 use crate::gates::compare::{OfferedLeaves, leaf_ots, merge, triples};
@@ -69,7 +69,7 @@ impl Requantization {
         let mask_ots = offered.split_off(leaf_ots);
         let leaves = OfferedLeaves::new(party.ots, offered, &self.sections)?;
 
-        let saturated: Vec<bool> = (0..count).map(|_| party.rng.random()).collect();
+        let saturated = Bits::new((0..count).map(|_| party.rng.random()).collect());
         let bits = Masks::bits(&drawn.masks, &saturated);
         let (corrections, shares, multiplier) = self.correct_masks(party, mask_ots, &bits)?;
         let client_part = self.recv_client_part(party, drawn.betas)?;
@@ -167,7 +167,7 @@ impl Requantization {
 
     fn send_wraps(&self, party: &mut Party, ots: OfferedOts) -> Result<Wraps, Error> {
         let (count, width) = (self.wraps(), self.extension_bits());
-        let own: Vec<bool> = (0..count).map(|_| party.rng.random()).collect();
+        let own = Bits::new((0..count).map(|_| party.rng.random()).collect());
         let mut product = Zeroizing::new(Vec::with_capacity(count));
         let mut corrections = BitWriter::with_capacity(count as u64 * u64::from(width));
         if count > 0 {
@@ -196,7 +196,7 @@ impl Requantization {
         let width = u32::from(self.narrow());
         let mut corrections = BitWriter::with_capacity(high.len() as u64 * u64::from(width));
         let mut shares = Narrow::new(Vec::with_capacity(high.len()));
-        for ((&[zero, one], &high), &beta) in pads.iter().zip(high.iter()).zip(&masks.in_range) {
+        for ((&[zero, one], &high), &beta) in pads.iter().zip(high.iter()).zip(masks.in_range.iter()) {
             let (signed, own) = if beta { (high.wrapping_neg(), high) } else { (high, 0) };
             corrections.put(u64::from(zero.wrapping_sub(one).wrapping_add(signed)), width);
             shares.push(own.wrapping_sub(zero) & mask(self.narrow()) as u16);
