@@ -64,7 +64,7 @@ fn evaluations_have_the_keys_of_the_contract() {
     let plain = ["accuracy", "correct", "images", "mode", "model", "seconds"];
     assert_eq!(keys(&evaluate(folder.path(), &[])), BTreeSet::from(plain.map(String::from)));
     let private = evaluate(folder.path(), &["--private"]);
-    let more = "mismatches profile batch bytes_offline bytes_online bytes_total rounds_offline rounds_online \
+    let more = "mismatches profile ot batch bytes_offline bytes_online bytes_total rounds_offline rounds_online \
                 seconds_offline seconds_online layers";
     let expected: BTreeSet<_> = plain.into_iter().chain(more.split_whitespace()).map(String::from).collect();
     assert_eq!(keys(&private), expected);

@@ -11,7 +11,7 @@ use eqo_protocol::gates::convert::{bit_to_arithmetic, multiplex};
 use eqo_protocol::gates::maximum::{negative, relu};
 use eqo_protocol::gates::products::Products;
 use eqo_protocol::gates::requantize::Requantization;
-use eqo_protocol::gates::resize::{extend_known_msb, truncate_and_reduce};
+use eqo_protocol::gates::resize::{extend_known_msb, extend_signed, truncate_and_reduce};
 use eqo_protocol::ot::{Correlation, CotShape, OtKind};
 
 use super::pair::Part;
@@ -21,6 +21,9 @@ use crate::args::Ot;
 const RING: u8 = 18;
 const SHIFT: u8 = 9;
 const ACT_BITS: u8 = 6;
+
+/// What extensions go to, and the width of signs: those of published measurements.
+const WIDE: u8 = 16;
 
 /// Messages of a single COT.
 const COT_BITS: u32 = 16;
@@ -98,7 +101,7 @@ type Entry = (&'static str, u32, [usize; 2], Gate);
 
 /// Gates of a COT or two for each element.
 fn simple(n: usize) -> [Entry; 4] {
-    let (ring, narrow) = (u32::from(RING), u32::from(ACT_BITS) + 1);
+    let (wide, narrow) = (u32::from(WIDE), u32::from(ACT_BITS) + 1);
     [
         ("cot", COT_BITS, [n, 0], online(move |party| cot(party, n))),
         (
@@ -114,17 +117,18 @@ fn simple(n: usize) -> [Entry; 4] {
             online(move |party| multiplex(party, &bits(n), &shares(n), narrow).map(drop)),
         ),
         (
-            "extend",
-            ring,
+            "extend-known-msb",
+            wide,
             [n, 0],
-            online(move |party| extend_known_msb(party, (narrow, ring), &reduced(n, ACT_BITS + 1)).map(drop)),
+            online(move |party| extend_known_msb(party, (narrow, wide), &reduced(n, ACT_BITS + 1)).map(drop)),
         ),
     ]
 }
 
 /// Gates with a comparison tree.
-fn compared(n: usize) -> [Entry; 3] {
-    let (ring, count) = (u32::from(RING), n as u64);
+fn compared(n: usize) -> [Entry; 4] {
+    let (ring, wide, count) = (u32::from(RING), u32::from(WIDE), n as u64);
+    let narrow = ACT_BITS + 1;
     let ots = |price: Price| {
         let ots = price.ots();
         [ots.server_sends as usize, ots.client_sends as usize]
@@ -132,9 +136,17 @@ fn compared(n: usize) -> [Entry; 3] {
     [
         (
             "sign",
-            ring,
-            ots(Price::sign(count, RING)),
-            online(move |party| negative(party, ring, &reduced(n, RING)).map(drop)),
+            wide,
+            ots(Price::sign(count, WIDE)),
+            online(move |party| negative(party, wide, &reduced(n, WIDE)).map(drop)),
+        ),
+        (
+            "extend-signed",
+            wide,
+            ots(Price::extend_signed(&[(narrow, count)], WIDE)),
+            online(move |party| {
+                extend_signed(party, (&[(narrow.into(), n)], wide), &reduced(n, narrow)).map(drop)
+            }),
         ),
         (
             "truncate",
@@ -146,9 +158,9 @@ fn compared(n: usize) -> [Entry; 3] {
         ),
         (
             "relu",
-            ring,
-            ots(Price::relu(count, RING)),
-            online(move |party| relu(party, ring, &reduced(n, RING)).map(drop)),
+            wide,
+            ots(Price::relu(count, WIDE)),
+            online(move |party| relu(party, wide, &reduced(n, WIDE)).map(drop)),
         ),
     ]
 }
