@@ -27,7 +27,7 @@ fn and_equals_plain_for_every_share_of_every_factor_and_pair() {
     let gate = |shift: u8| {
         move |party: &mut eqo_protocol::gates::Party| {
             let triples = party.ots.bit_triples(64)?;
-            and(party, &triples, &factors(shift))
+            and(party, triples, &factors(shift))
         }
     };
     let (server, client, [meter, _]) = run_gate(both(64), gate(0), gate(1));

@@ -217,7 +217,7 @@ fn and_compare_and_convert() {
         let words = &words[party.role as usize][secret];
         let y = words.iter().map(|word| *word as u8 & 3).collect();
         let triples = party.ots.bit_triples(37)?;
-        let products = and(party, &triples, &Factors { x: bits(words), y, pairs: 20 })?;
+        let products = and(party, triples, &Factors { x: bits(words), y, pairs: 20 })?;
         let second = products[..20].iter().map(|product| product >> 1);
         Ok(products.iter().copied().chain(second).map(u64::from).collect())
     });
@@ -286,7 +286,7 @@ fn an_opened_bit_without_a_mask_is_noticed_though_each_message_is_uniform() {
             // XOR shares of secret bits, fresh in every run: the lowest bits of products with 1.
             let ones = Factors { x: vec![party.is_server(); 24], y: vec![secret as u8; 24], pairs: 0 };
             let triples = party.ots.bit_triples(24)?;
-            let shares = and(party, &triples, &ones)?;
+            let shares = and(party, triples, &ones)?;
             let mask = |share: &u8| (share & 1 == 1) ^ (masked && party.rng.next_u32() & 1 == 1);
             let mine = shares.iter().map(mask).collect::<Vec<_>>();
             party.channel.exchange(pack_bits(&mine))?;

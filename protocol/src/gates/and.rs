@@ -28,7 +28,7 @@ pub struct Factors {
 ///
 /// # Errors
 /// Those of the channel; [`Error::Config`] if there aren't as many triples as factors.
-pub fn and(party: &mut Party, triples: &BitTriples, factors: &Factors) -> Result<Vec<u8>, Error> {
+pub fn and(party: &mut Party, triples: BitTriples, factors: &Factors) -> Result<Vec<u8>, Error> {
     let Factors { x, y, pairs } = factors;
     let count = x.len();
     super::same_length("triples", count, triples.b.len())?;

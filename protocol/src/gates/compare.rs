@@ -200,7 +200,7 @@ pub fn merge(
 ) -> Result<Carries, Error> {
     let mut wires = to_wires(sections, leaves);
     for (level, triples) in triples.into_iter().enumerate() {
-        merge_level(party, sections, &mut wires, (level, &triples))?;
+        merge_level(party, sections, &mut wires, (level, triples))?;
     }
     let gather = |wire: fn(&Comparison) -> usize| {
         let own = |(section, wires): (&Section, &Wires)| wires[wire(&section.comparison)].clone();
@@ -275,7 +275,7 @@ fn merge_level(
     party: &mut Party,
     sections: &[Section],
     wires: &mut [Wires],
-    (level, triples): (usize, &BitTriples),
+    (level, triples): (usize, BitTriples),
 ) -> Result<(), Error> {
     let mut factors = Factors::default();
     for terms in [2, 1] {

@@ -171,7 +171,7 @@ fn prepared_and(n: usize) -> Entry {
         let triples = party.ots.bit_triples(n)?;
         Ok(Box::new(move |party| {
             let y = bits(n).into_iter().map(u8::from).collect();
-            and(party, &triples, &Factors { x: bits(n), y, pairs: 0 }).map(drop)
+            and(party, triples, &Factors { x: bits(n), y, pairs: 0 }).map(drop)
         }))
     };
     ("and", 1, [n, n], Box::new(gate))
