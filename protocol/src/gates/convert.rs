@@ -1,8 +1,8 @@
 //! `[b] <- BitToArithmetic(<b>)` and `[b·x] <- Multiplex(<b>, [x])`: shared bits meet additive shares.
 //!
-//! *Conversion* (CrypTFlow2, §5.1): `b = s ⊕ c = s + c − 2sc`, and `2sc` mod 2^w needs `sc` mod 2^(w−1) only: one COT of
+//! *Conversion* (F_B2A of CrypTFlow2, eprint 2020/1002): `b = s ⊕ c = s + c − 2sc`, and `2sc` mod 2^w needs `sc` mod 2^(w−1) only: one COT of
 //! w − 1 bits with the server's bit as correlation and the client's as choice.
-//! *Multiplexer* (CrypTFlow2, §5.1 with SiRNN's COT form, eprint 2021/459): each party is COT sender once; with its own bit s
+//! *Multiplexer* (F_MUX of CrypTFlow2 with SiRNN's COT form, eprint 2021/459): each party is COT sender once; with its own bit s
 //! and share `x_s`, `b·x_s = s·x_s + c·(1 − 2s)·x_s` where the peer's bit c is the choice. Both directions cross.
 //!
 //! *Privacy*: choices are masked by random bits, corrections by unknown pads.

@@ -8,7 +8,7 @@
 //! makes room). *Privacy*: compositions of gates whose outputs are fresh shares. *Cost* of a level with n pairs: a comparison
 //! of l − 1 bits and a multiplexer of n elements, with places one more of their width; rounds at most 4 + tree depth for each
 //! of `⌈log2⌉` levels, 6 + tree depth with places.
-//! *Source*: CrypTFlow2 (eprint 2020/1002), §5.2; the tree after SecureML and Gazelle's max pooling.
+//! *Source*: CrypTFlow2 (eprint 2020/1002) for signs; the tree after SecureML and Gazelle's max pooling.
 
 use eqo_checkpoints::cost::Comparison;
 

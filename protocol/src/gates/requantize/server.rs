@@ -123,7 +123,7 @@ impl Requantization {
     }
 
     /// Additive shares of shared bits: `b = s + c − 2sc`, where `sc` mod 2^(w−1) is a COT with the server's bit as correlation
-    /// (CrypTFlow2, §5.1). The pads of the β have a second lane for the multiplier.
+    /// (F_B2A of CrypTFlow2). The pads of the β have a second lane for the multiplier.
     fn correct_masks(
         &self,
         party: &mut Party,
