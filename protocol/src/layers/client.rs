@@ -5,7 +5,7 @@ use eqo_checkpoints::graph::{CheckedGraph, NodeId, Op};
 use eqo_checkpoints::layout::sum_pool;
 use rand::Rng;
 
-use super::linear::Convolution;
+use super::linear::{Activation, Convolution};
 use super::{Enter, Shares, enter, extend_stock, last_uses, ots_of};
 use crate::Error;
 use crate::gates::Party;
@@ -25,22 +25,24 @@ pub struct ClientMaterial {
     /// The image's mask.
     image: Shares,
     /// For each activation.
-    activations: Vec<(NodeId, Activation)>,
+    activations: Vec<Masked>,
     /// The client's shares of the logits.
     logits: Shares,
-    batch: usize,
 }
 
-struct Activation {
+/// One activation of a prepared inference.
+struct Masked {
+    node: NodeId,
+    step: Activation,
     prepared: ClientPrepared,
     mask: Shares,
 }
 
 /// A node's state between the messages of its window.
-struct Drawn {
-    node: NodeId,
+struct Drawn<'g> {
+    convolution: Convolution<'g>,
     products: OfferedOts,
-    activation: Option<ClientDrawn>,
+    activation: Option<(Activation, ClientDrawn)>,
 }
 
 /// The client's shares of all tensors while it prepares: masks, and what follows from them.
@@ -85,11 +87,11 @@ impl Client<'_> {
                     }
                     Op::Conv(_) => {
                         let Some(drawn) = drawn.next() else { unreachable!("every convolution is drawn") };
-                        let (accumulators, state) = self.choose(party, drawn, batch, &masks.shares)?;
+                        let (accumulators, state) = choose(party, drawn, &masks.shares)?;
                         match state {
-                            Some(state) => {
+                            Some((step, state)) => {
                                 let mask = self.random(party, node, batch);
-                                chosen.push((node, state, mask.clone()));
+                                chosen.push((node, step, state, mask.clone()));
                                 mask
                             }
                             None => accumulators,
@@ -98,14 +100,14 @@ impl Client<'_> {
                 };
                 masks.push(share);
             }
-            for (node, state, mask) in chosen {
+            for (node, step, state, mask) in chosen {
                 enter(party, entered, Scope::Offline(node));
-                let prepared = self.correct(party, node, batch, state)?;
-                activations.push((node, Activation { prepared, mask }));
+                let prepared = step.gate.client_correct(party, state)?;
+                activations.push(Masked { node, step, prepared, mask });
             }
         }
         let logits = masks.shares.pop().unwrap_or_default();
-        Ok(ClientMaterial { image, activations, logits, batch })
+        Ok(ClientMaterial { image, activations, logits })
     }
 
     /// The client's shares of the logits, `[batch][classes]` and one pixel, from `pixel − offset` of every image
@@ -122,67 +124,24 @@ impl Client<'_> {
     ) -> Result<Shares, Error> {
         enter(party, entered, Scope::Node(0));
         send_masked(party, self.graph.extension_bits(0), pixels, &material.image)?;
-        for (node, Activation { prepared, mask }) in material.activations {
+        for Masked { node, step, prepared, mask } in material.activations {
             enter(party, entered, Scope::Node(node));
-            let Some(step) = self.convolution(node, material.batch).and_then(|step| step.activation()) else {
-                unreachable!("only activations are prepared")
-            };
             let activations = Shares::new(step.gate.client_run(party, prepared)?);
             send_masked(party, self.graph.extension_bits(node), &step.restore(&activations), &mask)?;
         }
         Ok(material.logits)
     }
 
-    fn convolution(&self, id: NodeId, batch: usize) -> Option<Convolution<'_>> {
-        match &self.graph.nodes()[id].op {
-            Op::Conv(conv) => Some(Convolution::new(self.graph, id, conv, batch)),
-            Op::Input(_) | Op::SumPool { .. } => None,
-        }
-    }
-
-    fn draw(&self, party: &mut Party, node: NodeId, batch: usize) -> Result<Option<Drawn>, Error> {
-        let Some(convolution) = self.convolution(node, batch) else { return Ok(None) };
+    fn draw(&self, party: &mut Party, node: NodeId, batch: usize) -> Result<Option<Drawn<'_>>, Error> {
+        let Op::Conv(conv) = &self.graph.nodes()[node].op else { return Ok(None) };
+        let convolution = Convolution::new(self.graph, node, conv, batch);
         let products = convolution.products().client_draw(party)?;
-        let activation = convolution.activation().map(|step| step.gate.client_draw(party)).transpose()?;
-        Ok(Some(Drawn { node, products, activation }))
-    }
-
-    /// The client's accumulators, and its activation's state.
-    fn choose(
-        &self,
-        party: &mut Party,
-        drawn: Drawn,
-        batch: usize,
-        shares: &[Shares],
-    ) -> Result<(Shares, Option<ClientChosen>), Error> {
-        let Some(convolution) = self.convolution(drawn.node, batch) else {
-            unreachable!("only convolutions are drawn")
+        let draw = |step: Activation| {
+            let drawn = step.gate.client_draw(party)?;
+            Ok::<_, Error>((step, drawn))
         };
-        let rows = convolution.rows(&shares[convolution.conv.input]);
-        let products = convolution.products().client(party, drawn.products, &rows)?;
-        let mut accumulators = convolution.accumulate(products);
-        convolution.add_shortcut(shares, &mut accumulators);
-        let state = match (convolution.activation(), drawn.activation) {
-            (Some(step), Some(drawn)) => {
-                let sorted = step.sort(&accumulators);
-                Some(step.gate.client_choose(party, drawn, &sorted)?)
-            }
-            _ => None,
-        };
-        Ok((accumulators, state))
-    }
-
-    fn correct(
-        &self,
-        party: &mut Party,
-        node: NodeId,
-        batch: usize,
-        state: ClientChosen,
-    ) -> Result<ClientPrepared, Error> {
-        let Some(step) = self.convolution(node, batch).and_then(|step| step.activation()) else {
-            unreachable!("only activations are chosen")
-        };
-        step.gate.client_correct(party, state)
+        let activation = convolution.activation().map(draw).transpose()?;
+        Ok(Some(Drawn { convolution, products, activation }))
     }
 
     /// A uniform tensor of a node's shape.
@@ -190,6 +149,24 @@ impl Client<'_> {
         let elements = self.graph.shape(node).iter().product::<usize>() * batch;
         Shares::new((0..elements).map(|_| party.rng.next_u64()).collect())
     }
+}
+
+/// The client's accumulators, and its activation's state.
+fn choose(
+    party: &mut Party,
+    drawn: Drawn,
+    shares: &[Shares],
+) -> Result<(Shares, Option<(Activation, ClientChosen)>), Error> {
+    let Drawn { convolution, products, activation } = drawn;
+    let rows = convolution.rows(&shares[convolution.conv.input]);
+    let mut accumulators = convolution.accumulate(convolution.products().client(party, products, &rows)?);
+    convolution.add_shortcut(shares, &mut accumulators);
+    let choose = |(step, drawn): (Activation, ClientDrawn)| {
+        let state = step.gate.client_choose(party, drawn, &step.sort(&accumulators))?;
+        Ok::<_, Error>((step, state))
+    };
+    let state = activation.map(choose).transpose()?;
+    Ok((accumulators, state))
 }
 
 impl Masks {

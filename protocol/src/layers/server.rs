@@ -5,7 +5,7 @@ use eqo_checkpoints::graph::{CheckedGraph, NodeId, Op};
 use eqo_checkpoints::layout::sum_pool;
 use eqo_checkpoints::weights::{LayerWeights, Weights};
 
-use super::linear::{Convolution, add};
+use super::linear::{Activation, Convolution, add};
 use super::{Enter, Shares, enter, extend_stock, last_uses, ots_of};
 use crate::Error;
 use crate::gates::Party;
@@ -30,14 +30,15 @@ pub struct ServerMaterial {
 struct Node {
     /// Share of the accumulators of the client's masks.
     masked: Shares,
-    activation: Option<ServerPrepared>,
+    activation: Option<(Activation, ServerPrepared)>,
 }
 
 /// A node's state between the messages of its window.
-struct Drawn {
+struct Drawn<'g> {
     node: NodeId,
+    convolution: Convolution<'g>,
     products: ChosenOts,
-    activation: Option<ServerDrawn>,
+    activation: Option<(Activation, ServerDrawn)>,
 }
 
 impl<'w> Server<'w> {
@@ -68,11 +69,15 @@ impl<'w> Server<'w> {
             let mut offered = Vec::new();
             for drawn in drawn {
                 enter(party, entered, Scope::Offline(drawn.node));
-                offered.push(self.offer(party, drawn, batch)?);
+                offered.push(offer(party, drawn)?);
             }
             for (node, masked, state) in offered {
                 enter(party, entered, Scope::Offline(node));
-                let activation = self.correct(party, node, batch, state)?;
+                let correct = |(step, state): (Activation, _)| {
+                    let prepared = step.gate.server_correct(party, state)?;
+                    Ok::<_, Error>((step, prepared))
+                };
+                let activation = state.map(correct).transpose()?;
                 nodes[node] = Some(Node { masked, activation });
             }
         }
@@ -123,44 +128,15 @@ impl<'w> Server<'w> {
         }
     }
 
-    fn draw(&self, party: &mut Party, node: NodeId, batch: usize) -> Result<Option<Drawn>, Error> {
+    fn draw(&self, party: &mut Party, node: NodeId, batch: usize) -> Result<Option<Drawn<'w>>, Error> {
         let Some(convolution) = self.convolution(node, batch) else { return Ok(None) };
         let products = convolution.products().server_draw(party, &self.layer(node).codes)?;
-        let activation = convolution.activation().map(|step| step.gate.server_draw(party)).transpose()?;
-        Ok(Some(Drawn { node, products, activation }))
-    }
-
-    fn offer(
-        &self,
-        party: &mut Party,
-        drawn: Drawn,
-        batch: usize,
-    ) -> Result<(NodeId, Shares, Option<ServerCorrecting>), Error> {
-        let Drawn { node, products, activation } = drawn;
-        let Some(convolution) = self.convolution(node, batch) else {
-            unreachable!("only convolutions are drawn")
+        let draw = |step: Activation| {
+            let drawn = step.gate.server_draw(party)?;
+            Ok::<_, Error>((step, drawn))
         };
-        let products = convolution.products().server(party, products)?;
-        let masked = convolution.accumulate(products);
-        let state = match (convolution.activation(), activation) {
-            (Some(step), Some(drawn)) => Some(step.gate.server_offer(party, drawn)?),
-            _ => None,
-        };
-        Ok((node, masked, state))
-    }
-
-    fn correct(
-        &self,
-        party: &mut Party,
-        node: NodeId,
-        batch: usize,
-        state: Option<ServerCorrecting>,
-    ) -> Result<Option<ServerPrepared>, Error> {
-        let step = self.convolution(node, batch).and_then(|convolution| convolution.activation());
-        match (step, state) {
-            (Some(step), Some(state)) => Ok(Some(step.gate.server_correct(party, state)?)),
-            _ => Ok(None),
-        }
+        let activation = convolution.activation().map(draw).transpose()?;
+        Ok(Some(Drawn { node, convolution, products, activation }))
     }
 
     /// The server's share of the node's output `[batch][out][height][width]`: masked activations, or accumulators.
@@ -184,9 +160,7 @@ impl<'w> Server<'w> {
             plane.iter_mut().for_each(|sum| *sum = sum.wrapping_add(bias as u64));
         }
         convolution.add_shortcut(shares, &mut accumulators);
-        let (Some(step), Some(prepared)) = (convolution.activation(), node.activation) else {
-            return Ok(accumulators);
-        };
+        let Some((step, prepared)) = node.activation else { return Ok(accumulators) };
         let sorted = step.sort(&accumulators);
         let activations = Shares::new(step.gate.server_run(party, prepared, &sorted)?);
         let mut masked = step.restore(&activations);
@@ -197,4 +171,17 @@ impl<'w> Server<'w> {
     fn layer(&self, node: NodeId) -> &'w LayerWeights {
         self.layers[node].expect("proven weights have an entry for every convolution")
     }
+}
+
+/// What a node's second message gives: the share of its accumulators, and its activation's state.
+type Offered = (NodeId, Shares, Option<(Activation, ServerCorrecting)>);
+
+fn offer(party: &mut Party, drawn: Drawn) -> Result<Offered, Error> {
+    let Drawn { node, convolution, products, activation } = drawn;
+    let masked = convolution.accumulate(convolution.products().server(party, products)?);
+    let offer = |(step, drawn): (Activation, ServerDrawn)| {
+        let state = step.gate.server_offer(party, drawn)?;
+        Ok::<_, Error>((step, state))
+    };
+    Ok((node, masked, activation.map(offer).transpose()?))
 }

@@ -67,14 +67,13 @@ pub fn connect(mut channel: Channel, config: &ClientConfig) -> Result<Client, Er
     if verdict != Verdict::Accepted {
         return Err(other_graph(&expected, Some(&hash)));
     }
-    limits::check(&graph, 1)?;
+    let max_batch = limits::largest_batch(&graph, (welcome.max_batch as usize).min(limits::MAX_BATCH))?;
     let mut log = Log::new(config.ot, clock);
     let mut rng = PartyRng::from_os()?;
     log.clock.enter(Scope::BaseOt);
     let mut ots = Ots::setup(&mut channel, Role::Client, config.ot, &mut rng)?;
     ots.set_threads(config.threads);
     log.clock.enter(Scope::Handshake);
-    let max_batch = (welcome.max_batch as usize).min(limits::MAX_BATCH);
     let max_prepared = (welcome.max_prepared as usize).min(limits::most_prepared(&graph));
     Ok(Client { graph, channel, ots, rng, max_batch, max_prepared, stock: Stock::new(), log })
 }
@@ -217,7 +216,7 @@ impl Client {
 
     fn check_batch(&self, batch: usize) -> Result<(), Error> {
         if (1..=self.max_batch).contains(&batch) {
-            return limits::check(&self.graph, batch);
+            return Ok(());
         }
         Err(Error::Config {
             what: "batch",
