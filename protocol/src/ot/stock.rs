@@ -33,24 +33,23 @@ pub(super) struct SenderStock {
     extension: Extension,
     pub(super) delta: Zeroizing<Block>,
     pub(super) hash: OtHash,
-    q: Secrets,
-    next_serial: u64,
+    pile: Pile,
 }
 
 impl SenderStock {
     pub(super) fn new(kind: OtKind, source: Box<dyn RandomCotSender>, hash: OtHash) -> Self {
         let delta = Zeroizing::new(source.delta());
-        Self { source, extension: Extension::new(kind), delta, hash, q: Zeroizing::default(), next_serial: 0 }
+        Self { source, extension: Extension::new(kind), delta, hash, pile: Pile::new("random OTs as sender") }
     }
 
     pub(super) fn left(&self) -> usize {
-        self.q.len()
+        self.pile.blocks.len()
     }
 
     /// How to make `count` OTs more, with room for all that comes out.
     pub(super) fn plan(&mut self, count: usize) -> Plan {
         let plan = self.extension.plan(count as u64);
-        grow(&mut self.q, plan.room() as usize);
+        grow(&mut self.pile.blocks, plan.room() as usize);
         plan
     }
 
@@ -59,18 +58,12 @@ impl SenderStock {
     }
 
     pub(super) fn extend(&mut self, channel: &mut Channel, step: Step) -> Result<(), Error> {
-        self.source.extend(channel, step, &mut self.q)
+        self.source.extend(channel, step, &mut self.pile.blocks)
     }
 
     /// The peer's stock has the same size and is drawn in the same order, so both take the same OTs.
     pub(super) fn draw(&mut self, count: usize) -> Result<SenderDraw, Error> {
-        check("random OTs as sender", count, self.q.len())?;
-        let first_serial = self.next_serial;
-        self.next_serial += count as u64;
-        let rest = self.q.len() - count;
-        let q = Zeroizing::new(self.q[rest..].to_vec());
-        self.q.truncate(rest);
-        Ok(SenderDraw { q, first_serial })
+        self.pile.take(count, |q, first_serial| SenderDraw { q: Zeroizing::new(q.to_vec()), first_serial })
     }
 
     /// [`draw`](Self::draw) in place: `body(hash, q, first_serial)`.
@@ -79,12 +72,8 @@ impl SenderStock {
         count: usize,
         body: impl FnOnce(&OtHash, &[Block], u64),
     ) -> Result<(), Error> {
-        check("random OTs as sender", count, self.q.len())?;
-        let rest = self.q.len() - count;
-        body(&self.hash, &self.q[rest..], self.next_serial);
-        self.next_serial += count as u64;
-        self.q.truncate(rest);
-        Ok(())
+        let hash = &self.hash;
+        self.pile.take(count, |q, first_serial| body(hash, q, first_serial))
     }
 }
 
@@ -93,23 +82,22 @@ pub(super) struct ReceiverStock {
     source: Box<dyn RandomCotReceiver>,
     extension: Extension,
     pub(super) hash: OtHash,
-    t: Secrets,
-    next_serial: u64,
+    pile: Pile,
 }
 
 impl ReceiverStock {
     pub(super) fn new(kind: OtKind, source: Box<dyn RandomCotReceiver>, hash: OtHash) -> Self {
-        Self { source, extension: Extension::new(kind), hash, t: Zeroizing::default(), next_serial: 0 }
+        Self { source, extension: Extension::new(kind), hash, pile: Pile::new("random OTs as receiver") }
     }
 
     pub(super) fn left(&self) -> usize {
-        self.t.len()
+        self.pile.blocks.len()
     }
 
     /// See [`SenderStock::plan`].
     pub(super) fn plan(&mut self, count: usize) -> Plan {
         let plan = self.extension.plan(count as u64);
-        grow(&mut self.t, plan.room() as usize);
+        grow(&mut self.pile.blocks, plan.room() as usize);
         plan
     }
 
@@ -118,18 +106,12 @@ impl ReceiverStock {
     }
 
     pub(super) fn extend(&mut self, channel: &mut Channel, step: Step) -> Result<(), Error> {
-        self.source.extend(channel, step, &mut self.t)
+        self.source.extend(channel, step, &mut self.pile.blocks)
     }
 
     /// See [`SenderStock::draw`].
     pub(super) fn draw(&mut self, count: usize) -> Result<ReceiverDraw, Error> {
-        check("random OTs as receiver", count, self.t.len())?;
-        let first_serial = self.next_serial;
-        self.next_serial += count as u64;
-        let rest = self.t.len() - count;
-        let t = Zeroizing::new(self.t[rest..].to_vec());
-        self.t.truncate(rest);
-        Ok(ReceiverDraw { t, first_serial })
+        self.pile.take(count, |t, first_serial| ReceiverDraw { t: Zeroizing::new(t.to_vec()), first_serial })
     }
 
     /// See [`SenderStock::spend`].
@@ -138,20 +120,37 @@ impl ReceiverStock {
         count: usize,
         body: impl FnOnce(&OtHash, &[Block], u64),
     ) -> Result<(), Error> {
-        check("random OTs as receiver", count, self.t.len())?;
-        let rest = self.t.len() - count;
-        body(&self.hash, &self.t[rest..], self.next_serial);
-        self.next_serial += count as u64;
-        self.t.truncate(rest);
-        Ok(())
+        let hash = &self.hash;
+        self.pile.take(count, |t, first_serial| body(hash, t, first_serial))
     }
 }
 
-fn check(what: &'static str, needed: usize, available: usize) -> Result<(), Error> {
-    if needed > available {
-        return Err(Error::Exhausted { what, needed, available });
+/// The OTs of one direction that are left, and how many were taken.
+struct Pile {
+    blocks: Secrets,
+    next_serial: u64,
+    /// What errors call them.
+    what: &'static str,
+}
+
+impl Pile {
+    fn new(what: &'static str) -> Self {
+        Self { blocks: Zeroizing::default(), next_serial: 0, what }
     }
-    Ok(())
+
+    /// Takes the last `count` blocks off: `body(blocks, first_serial)` is the only one to see them.
+    fn take<T>(&mut self, count: usize, body: impl FnOnce(&[Block], u64) -> T) -> Result<T, Error> {
+        let available = self.blocks.len();
+        let rest = available.checked_sub(count).ok_or(Error::Exhausted {
+            what: self.what,
+            needed: count,
+            available,
+        })?;
+        let taken = body(&self.blocks[rest..], self.next_serial);
+        self.next_serial += count as u64;
+        self.blocks.truncate(rest);
+        Ok(taken)
+    }
 }
 
 /// Makes room for `more` blocks; the old memory is wiped, which growing a `Vec` in place would not do.
