@@ -7,11 +7,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::frame::{End, Frame, MAX_FRAME, read_frames, split, write_frames};
 use super::outbox::Outbox;
 use super::pool::Pool;
+use super::wait::{Stop, pull, push};
 use super::{Link, Meter, Scope};
 use crate::Error;
 
@@ -334,23 +335,4 @@ fn open_outbox(
         outbox.close();
         (outbox, to_write)
     })
-}
-
-/// Why a queue operation did not happen.
-enum Stop {
-    SendLate,
-    SendEnded,
-    RecvLate,
-    RecvEnded,
-    Stream(End),
-}
-
-async fn push(outbox: &Outbox, frame: Frame, wait: Duration) -> Result<(), Stop> {
-    let sent = timeout(wait, outbox.send(frame)).await.map_err(|_| Stop::SendLate)?;
-    sent.map_err(|_| Stop::SendEnded)
-}
-
-async fn pull(inbox: &mut mpsc::Receiver<Result<Frame, End>>, wait: Duration) -> Result<Frame, Stop> {
-    let received = timeout(wait, inbox.recv()).await.map_err(|_| Stop::RecvLate)?;
-    received.ok_or(Stop::RecvEnded)?.map_err(Stop::Stream)
 }

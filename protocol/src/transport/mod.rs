@@ -16,6 +16,7 @@ mod pool;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod wait;
 
 pub use channel::{Channel, QUEUE_FRAMES, TransportConfig};
 pub use frame::{FRAME_HEADER, MAX_FRAME, frame_count, wire_bytes};
