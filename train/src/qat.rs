@@ -17,11 +17,12 @@ use crate::{Result, pixels, state_dict};
 mod calibrate;
 mod export;
 mod folded;
+mod replan;
 mod spec;
 mod wiring;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use export::ExportedLayer;
 pub use folded::{FoldedLayer, FoldedWeights};

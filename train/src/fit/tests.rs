@@ -1,12 +1,15 @@
 //! Claims about whole runs, on a network small enough for a test.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use eqo_checkpoints::arch::{Arch, ArchNode, ArchOp, Conv, Shortcut};
 use eqo_datasets::{Normalization, synthetic};
 
+mod resume;
+
 use super::*;
 use crate::net::Net;
+use crate::recipe::{Keep, OptimizerKind};
 
 /// conv, residual conv, pooling, linear: everything that has state, few multiplications.
 fn arch() -> Arch {
@@ -42,13 +45,21 @@ pub(super) fn config() -> FitConfig {
     FitConfig {
         steps: 7,
         batch_size: 10,
+        optimizer: OptimizerKind::Sgd,
         learning_rate: 0.05,
+        min_learning_rate: 0.0,
+        scale_rate: 1.0,
         momentum: 0.9,
         weight_decay: 1e-4,
         warmup_steps: 2,
         clip_norm: None,
         augment: Augment::new(4, true, &Normalization::SYNTHETIC),
+        label_smoothing: 0.0,
         distill: None,
+        ema_decay: 0.0,
+        validate_every: 0,
+        keep: Keep::Last,
+        patience: 0,
         checkpoint_every: 0,
         seed: 5,
         identity: "tiny".to_owned(),
@@ -159,7 +170,8 @@ fn a_run_that_diverges_names_the_step_and_keeps_the_last_checkpoint() {
     let (diverged, seen) = run(net(1), &images, &config, usize::MAX);
     let Err(Error::Diverged { step, loss }) = diverged else { panic!("{diverged:?}") };
     assert!(step < 50 && seen.len() <= step && !loss.is_finite());
-    let kept = Checkpoint::load(&checkpoint_path(&config), &config.fingerprint(&images)).unwrap().unwrap();
+    let kept =
+        Checkpoint::load(&checkpoint_path(&config), &config.fingerprint(&images, None)).unwrap().unwrap();
     assert_eq!(kept.step, seen.len());
     assert!(kept.tensors.values().flatten().all(|value| value.is_finite()));
 }
