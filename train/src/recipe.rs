@@ -80,6 +80,8 @@ pub struct DataSection {
     pub std: [f32; 3],
     /// Count and skip images that can't be decoded instead of stopping.
     pub skip_corrupt: bool,
+    /// Where decoded image folders are kept, see [`eqo_datasets::cache::CachePlace::from_setting`].
+    pub cache: String,
 }
 
 /// `[float]` and `[qat]`: SGD with Nesterov momentum, linear warm-up, cosine decay to zero.
@@ -155,6 +157,7 @@ impl Default for DataSection {
             mean: [0.485, 0.456, 0.406],
             std: [0.229, 0.224, 0.225],
             skip_corrupt: false,
+            cache: "auto".to_owned(),
         }
     }
 }

@@ -152,5 +152,4 @@ fn prefetch<'scope>(
 }
 
 #[cfg(test)]
-#[path = "loader/tests.rs"]
 mod tests;
