@@ -1,5 +1,6 @@
 //! The images a recipe names: training, calibration and test sets.
 
+use eqo_datasets::cache::CachePlace;
 use eqo_datasets::folder::FolderOptions;
 use eqo_datasets::split::stratified_order;
 use eqo_datasets::{Dataset, Progress, Split, cifar, folder, synthetic};
@@ -43,9 +44,10 @@ pub fn open(section: &DataSection, seed: u64, progress: Progress<'_>) -> Result<
         ),
         DataKind::Folder => {
             let options = FolderOptions { skip_corrupt: section.skip_corrupt, ..FolderOptions::default() };
-            let (train, left_out) = folder::read(&section.train, &options, progress)?;
+            let place = CachePlace::from_setting(&section.cache);
+            let (train, left_out) = folder::read_cached(&section.train, &options, &place, progress)?;
             let options = FolderOptions { expected_classes: Some(train.classes().len()), ..options };
-            let (test, left_out_of_test) = folder::read(&section.test, &options, progress)?;
+            let (test, left_out_of_test) = folder::read_cached(&section.test, &options, &place, progress)?;
             (train, test, left_out.len() + left_out_of_test.len())
         }
     };

@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
 use std::thread;
 
 use burn::optim::{GradientsParams, ModuleOptimizer};
@@ -36,7 +35,7 @@ use crate::evaluate::{Score, evaluate};
 use crate::{Error, Result, pixels};
 use checkpoint::Checkpoint;
 use ema::Ema;
-use loader::{Batch, Order};
+use loader::{Batch, Batches, Order, Source};
 use metrics::{Metrics, Row, Window};
 use objective::Objective;
 use optimizer::Roles;
@@ -68,8 +67,14 @@ pub struct Progress {
     pub epoch: usize,
     /// Mean loss since the last row of `metrics.csv`.
     pub loss: f64,
+    /// Share of augmented images classified correctly over the same steps, 0 to 1.
+    pub train_accuracy: f64,
+    /// Of the last step.
+    pub learning_rate: f64,
     /// Speed over the same steps.
     pub images_per_second: f64,
+    /// Share of their time in which the trainer waited for a batch, 0 to 1.
+    pub idle_share: f64,
     /// Score on the validation images, after the steps that `validate_every` names and the last.
     pub validation: Option<Score>,
     /// The best validation so far.
@@ -101,8 +106,8 @@ pub fn fit<N: Classifier>(
     let mut session = Session::start(task, net)?;
     thread::scope(|scope| {
         let steps = if session.is_over() { 0..0 } else { session.step..config.steps };
-        let batches = loader::prefetch(scope, images, session.order, config.augment, steps);
-        session.run(&batches, &mut hooks)
+        let source = Source { images, order: session.order, augment: config.augment };
+        session.run(source.prefetch(scope, steps), &mut hooks)
     })?;
     session.net.with_tensors(&session.result()?, "the trained network", &session.device)
 }
@@ -172,7 +177,7 @@ impl<'a, N: Classifier> Session<'a, N> {
         self.step >= self.task.config.steps || self.selection.is_exhausted(self.task.config.patience)
     }
 
-    fn run(&mut self, batches: &Receiver<Batch>, hooks: &mut Hooks<'_>) -> Result<()> {
+    fn run(&mut self, batches: Batches, hooks: &mut Hooks<'_>) -> Result<()> {
         self.window = Window::new();
         for batch in batches {
             if hooks.stop.load(Ordering::Relaxed) {
@@ -216,7 +221,7 @@ impl<'a, N: Classifier> Session<'a, N> {
         if let Some(ema) = &mut self.ema {
             ema.update(&self.net, self.step);
         }
-        self.window.add(loss, objective.correct, batch.labels.len());
+        self.window.add(loss, objective.correct, batch);
         Ok(())
     }
 
@@ -226,7 +231,10 @@ impl<'a, N: Classifier> Session<'a, N> {
             steps: self.task.config.steps,
             epoch: self.order.epoch(self.step - 1) + 1,
             loss: self.window.loss(),
+            train_accuracy: self.window.accuracy(),
+            learning_rate: schedule::learning_rate(self.task.config, self.step - 1),
             images_per_second: self.window.images_per_second(),
+            idle_share: self.window.idle_share(),
             validation: None,
             best: None,
         }
@@ -273,6 +281,7 @@ impl<'a, N: Classifier> Session<'a, N> {
             train_accuracy: self.window.accuracy(),
             learning_rate: schedule::learning_rate(self.task.config, self.step - 1),
             images_per_second: self.window.images_per_second(),
+            loader_idle_seconds: self.window.idle_seconds(),
             seconds: self.seconds,
             validation_accuracy: validation.map(Score::accuracy),
         })?;

@@ -86,6 +86,8 @@ pub struct DataSection {
     pub std: [f32; 3],
     /// Count and skip images that can't be decoded instead of stopping.
     pub skip_corrupt: bool,
+    /// Where decoded image folders are kept, see [`eqo_datasets::cache::CachePlace::from_setting`].
+    pub cache: String,
 }
 
 impl Default for Recipe {
@@ -122,6 +124,7 @@ impl Default for DataSection {
             mean: [0.485, 0.456, 0.406],
             std: [0.229, 0.224, 0.225],
             skip_corrupt: false,
+            cache: "auto".to_owned(),
         }
     }
 }
