@@ -15,7 +15,7 @@ use eqo_train::fit::{self, FitConfig, Teacher};
 use eqo_train::net::Net;
 use eqo_train::recipe::{FitSection, Recipe};
 use eqo_train::tensors::NamedTensors;
-use eqo_train::{Classifier, device, import};
+use eqo_train::{Classifier, Layers, device, import};
 
 use crate::images::{self, Images};
 use crate::report::QuantizeReport;
@@ -24,6 +24,7 @@ use crate::{Error, lower};
 
 mod qat;
 mod scores;
+mod sweep;
 
 /// What the caller shows and how it stops a run.
 pub struct Hooks<'a> {
@@ -154,7 +155,7 @@ impl Pipeline {
         Ok(report)
     }
 
-    fn fit<N: Classifier>(
+    fn fit<N: Layers>(
         &self,
         stage: &str,
         net: N,

@@ -1,14 +1,14 @@
 //! The training loop: exact resuming, distillation, SGD or AdamW.
 //!
 //! Reading order: [`fit`] and `Session::run` here; `config` (settings), `loader` and `augment` (what a step sees),
-//! `objective` (its loss), `schedule`, `optimizer`, `clip`, `checkpoint`, `metrics`.
+//! `learner` (a step), `objective` (its loss), `schedule`, `optimizer`, `clip`, `fault`; `ema`, `selection`; `checkpoint`,
+//! `saving`, `metrics`; `lr_find`.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use eqo_datasets::Dataset;
 
 mod augment;
@@ -16,7 +16,10 @@ mod checkpoint;
 mod clip;
 mod config;
 mod ema;
+mod fault;
+mod learner;
 mod loader;
+mod lr_find;
 mod metrics;
 mod objective;
 mod optimizer;
@@ -28,17 +31,17 @@ mod tests;
 
 pub use augment::Augment;
 pub use config::{Distill, FitConfig};
+pub use lr_find::{Curve, LrFind, Point, Suggestion};
 pub use selection::Best;
 
-use crate::classifier::Classifier;
 use crate::evaluate::{Score, evaluate};
+use crate::layers::Layers;
 use crate::{Error, Result, pixels};
 use checkpoint::Checkpoint;
 use ema::Ema;
+use learner::Learner;
 use loader::{Batch, Batches, Order, Source};
 use metrics::{Metrics, Row, Window};
-use objective::Objective;
-use optimizer::Roles;
 use saving::checkpoint_path;
 use selection::Selection;
 
@@ -90,7 +93,7 @@ pub struct Progress {
 /// # Errors
 /// [`Error::Config`] or [`Error::Data`] before anything is written; [`Error::Diverged`]; [`Error::Interrupted`];
 /// [`Error::Checkpoint`] when resuming; [`Error::Io`].
-pub fn fit<N: Classifier>(
+pub fn fit<N: Layers>(
     net: N,
     teacher: Option<Teacher<'_>>,
     images: &Dataset,
@@ -109,7 +112,8 @@ pub fn fit<N: Classifier>(
         let source = Source { images, order: session.order, augment: config.augment };
         session.run(source.prefetch(scope, steps), &mut hooks)
     })?;
-    session.net.with_tensors(&session.result()?, "the trained network", &session.device)
+    let Learner { net, device, .. } = &session.learner;
+    net.with_tensors(&session.result()?, "the trained network", device)
 }
 
 /// What a run is about; never changes.
@@ -126,11 +130,7 @@ struct Session<'a, N> {
     task: Task<'a>,
     fingerprint: String,
     order: Order,
-    /// Without automatic differentiation.
-    device: Device,
-    net: N,
-    roles: Roles,
-    optimizer: ModuleOptimizer,
+    learner: Learner<'a, N>,
     ema: Option<Ema<N>>,
     selection: Selection,
     step: usize,
@@ -140,20 +140,17 @@ struct Session<'a, N> {
     window: Window,
 }
 
-impl<'a, N: Classifier> Session<'a, N> {
+impl<'a, N: Layers> Session<'a, N> {
     fn start(task: Task<'a>, net: N) -> Result<Self> {
         let config = task.config;
         fs::create_dir_all(&config.out_dir).map_err(Error::io(&config.out_dir, "create"))?;
         let fingerprint = config.fingerprint(task.images, task.validation);
         let path = checkpoint_path(config);
         let resumed = if config.resume { Checkpoint::load(&path, &fingerprint)? } else { None };
-        let device = net.devices().first().cloned().unwrap_or_default().without_autodiff();
-        let net = net.with_tensors(&net.to_tensors(), "the network", &device.clone().autodiff())?;
-        let roles = Roles::of(&net);
+        let learner = Learner::new(task, &net)?;
         let step = resumed.as_ref().map_or(0, |checkpoint| checkpoint.step);
         let mut session = Self {
-            optimizer: roles.optimizer(config),
-            ema: (config.ema_decay > 0.0).then(|| Ema::new(&net, config.ema_decay)),
+            ema: (config.ema_decay > 0.0).then(|| Ema::new(&learner.net, config.ema_decay)),
             selection: Selection::default(),
             order: Order::new(task.images.len(), config.batch_size, config.seed),
             metrics: Metrics::open(config.out_dir.join("metrics.csv"), step)?,
@@ -161,9 +158,7 @@ impl<'a, N: Classifier> Session<'a, N> {
             seconds: 0.0,
             task,
             fingerprint,
-            device,
-            net,
-            roles,
+            learner,
             step,
         };
         if let Some(checkpoint) = resumed {
@@ -199,29 +194,16 @@ impl<'a, N: Classifier> Session<'a, N> {
 
     /// One optimizer step.
     fn train(&mut self, batch: &Batch) -> Result<()> {
-        let Task { teacher, images, config, .. } = self.task;
-        let size = [images.height(), images.width()];
-        let pixels = pixels::to_tensor(&batch.pixels, size, &self.device);
-        let logits = self.net.logits(pixels.clone().autodiff());
-        let mut objective = Objective::cross_entropy(&logits, &batch.labels, config.label_smoothing)?;
-        if let (Some(teacher), Some(distill)) = (teacher, config.distill) {
-            objective = objective.distill(logits, teacher(pixels).autodiff(), distill);
-        }
-        let loss = objective.loss.clone().into_scalar::<f32>();
-        if !loss.is_finite() {
-            return Err(Error::Diverged { step: self.step, loss });
-        }
-        let mut gradients = GradientsParams::from_grads(objective.loss.backward(), &self.net);
-        if let Some(limit) = config.clip_norm {
-            clip::clip_norm(&self.net, &mut gradients, limit);
-        }
-        let rate = self.roles.rates(config, schedule::learning_rate(config, self.step));
-        self.net = self.optimizer.step(rate, self.net.clone(), gradients);
+        let rate = schedule::learning_rate(self.task.config, self.step);
+        let stepped = match self.learner.step(batch, rate)? {
+            Ok(stepped) => stepped,
+            Err(fault) => return Err(self.diverged(fault)),
+        };
         self.step += 1;
         if let Some(ema) = &mut self.ema {
-            ema.update(&self.net, self.step);
+            ema.update(&self.learner.net, self.step);
         }
-        self.window.add(loss, objective.correct, batch);
+        self.window.add(stepped.loss, stepped.correct, batch);
         Ok(())
     }
 
@@ -261,7 +243,7 @@ impl<'a, N: Classifier> Session<'a, N> {
 
     fn validate(&mut self, images: &Dataset) -> Result<Score> {
         let net = self.judged();
-        let score = evaluate(&net, images, &self.device, &mut |_, _| ())?;
+        let score = evaluate(&net, images, &self.learner.device, &mut |_, _| ())?;
         if self.selection.consider(self.step, score, || net.to_tensors()) {
             self.save_best()?;
         }

@@ -6,23 +6,25 @@ use burn::tensor::Bytes;
 
 use super::checkpoint::{self, Checkpoint};
 use super::ema::Ema;
+use super::fault::Fault;
 use super::{FitConfig, Session};
-use crate::classifier::Classifier;
+use crate::layers::Layers;
 use crate::recipe::Keep;
 use crate::tensors::NamedTensors;
 use crate::{Error, Result, import};
 
-impl<N: Classifier> Session<'_, N> {
+impl<N: Layers> Session<'_, N> {
     /// Everything that training changes, from a checkpoint.
     pub(super) fn restore(&mut self, checkpoint: Checkpoint, path: &Path) -> Result<()> {
         let origin = path.display().to_string();
-        let device = self.device.clone().autodiff();
-        self.net = self.net.with_tensors(&checkpoint.tensors, &origin, &device)?;
+        let learner = &mut self.learner;
+        let training = learner.device.clone().autodiff();
+        learner.net = learner.net.with_tensors(&checkpoint.tensors, &origin, &training)?;
         if let (Some(ema), Some(tensors)) = (&mut self.ema, &checkpoint.ema) {
-            ema.net = ema.net.with_tensors(tensors, &origin, &self.device)?;
+            ema.net = ema.net.with_tensors(tensors, &origin, &learner.device)?;
         }
-        let state = self.optimizer.clone().from_bytes(Bytes::from_bytes_vec(checkpoint.optimizer));
-        self.optimizer = state.map_err(|error| checkpoint::damaged(path, &error.to_string()))?;
+        let state = learner.optimizer.clone().from_bytes(Bytes::from_bytes_vec(checkpoint.optimizer));
+        learner.optimizer = state.map_err(|error| checkpoint::damaged(path, &error.to_string()))?;
         (self.step, self.seconds) = (checkpoint.step, checkpoint.seconds);
         self.selection = checkpoint.selection;
         // A run that crashed may have left the file of a later best; this one goes on from here.
@@ -31,9 +33,9 @@ impl<N: Classifier> Session<'_, N> {
 
     pub(super) fn save(&self) -> Result<PathBuf> {
         let path = checkpoint_path(self.task.config);
-        let optimizer = self.optimizer.into_bytes();
+        let optimizer = self.learner.optimizer.into_bytes();
         let optimizer = optimizer.map_err(|error| checkpoint::damaged(&path, &error.to_string()))?.to_vec();
-        let tensors = self.finite(&self.net)?;
+        let tensors = self.finite(&self.learner.net)?;
         let ema = self.ema.as_ref().map(|ema| self.finite(&ema.net)).transpose()?;
         let selection = self.selection.clone();
         let checkpoint =
@@ -63,7 +65,7 @@ impl<N: Classifier> Session<'_, N> {
 
     /// The network that is validated: the average where one is kept.
     pub(super) fn judged(&self) -> N {
-        self.ema.as_ref().map_or_else(|| self.net.valid(), |ema: &Ema<N>| ema.net.clone())
+        self.ema.as_ref().map_or_else(|| self.learner.net.valid(), |ema: &Ema<N>| ema.net.clone())
     }
 
     /// The values of a network, which must not reach a file if one isn't a number.
@@ -72,7 +74,23 @@ impl<N: Classifier> Session<'_, N> {
         if tensors.values().flatten().all(|value| value.is_finite()) {
             return Ok(tensors);
         }
-        Err(Error::Diverged { step: self.step, loss: f32::NAN })
+        let unknown =
+            || Fault { what: "running statistic".to_owned(), layer: "a layer".to_owned(), loss: f32::NAN };
+        Err(self.diverged(Fault::of_parameters(net, f32::NAN).unwrap_or_else(unknown)))
+    }
+
+    /// Leaves the last network whose loss and gradient were finite in `last-good.safetensors`, beside the checkpoint.
+    pub(super) fn diverged(&self, fault: Fault) -> Error {
+        let path = self.task.config.out_dir.join("last-good.safetensors");
+        let save =
+            |net: &N| import::save_tensors(&path, &net.to_tensors(), &[("step", &self.step.to_string())]);
+        match self.learner.good.as_ref().map(save) {
+            Some(Err(error)) => error,
+            saved => {
+                let Fault { what, layer, loss } = fault;
+                Error::Diverged { step: self.step, loss, what, layer, saved: saved.map(|_| path.clone()) }
+            }
+        }
     }
 }
 
