@@ -70,7 +70,7 @@ impl Net {
         self.normalization
     }
 
-    /// Output of every node for raw pixels `[batch, 3, height, width]` in 0..=255, in the order of [`Arch::nodes`];
+    /// Output of every node for raw pixels `[3, height, width, batch]` in 0..=255, in the order of [`Arch::nodes`];
     /// the first is the normalized image.
     pub fn trace(&self, pixels: Tensor<4>) -> Vec<Tensor<4>> {
         let image = pixels::normalize(pixels, &self.normalization);
@@ -111,10 +111,12 @@ impl Nodes for Net {
         let unit = &self.units[index];
         let (stride, padding) = interpret::geometry(node);
         let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
+        let input = input.permute([3, 0, 1, 2]);
         let mut y = conv2d(input, unit.weight.val(), unit.bias.as_ref().map(Param::val), options);
         if let Some(norm) = &unit.norm {
             y = norm.forward(y);
         }
+        let mut y = y.permute([1, 2, 3, 0]);
         if let Some(shortcut) = shortcut {
             y = y + shortcut;
         }
@@ -125,7 +127,7 @@ impl Nodes for Net {
     }
 
     fn pool(&self, input: Tensor<4>) -> Tensor<4> {
-        input.mean_dim(2).mean_dim(3)
+        input.mean_dim(1).mean_dim(2)
     }
 }
 
