@@ -10,11 +10,12 @@ use burn::tensor::{Device, Tensor};
 
 mod activation;
 mod convolution;
+mod norm;
 mod raw;
 
 pub(crate) use convolution::{ConvSpec, Rounding};
 
-use crate::kernels::ActivationQuantizer;
+use crate::kernels::{ActivationQuantizer, Normalizer};
 
 /// Operations with a kernel of their own.
 #[backend_extension(Flex, Autodiff)]
@@ -34,6 +35,21 @@ pub(crate) trait KernelOps: Backend {
         log2_scale: FloatTensor<Self>,
         quantizer: ActivationQuantizer,
     ) -> FloatTensor<Self>;
+
+    /// Normalization of each channel, then a ReLU if `normalizer` says so.
+    fn normalize(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        normalizer: Normalizer,
+    ) -> FloatTensor<Self>;
+}
+
+/// Operations that no gradient flows through.
+#[backend_extension(Flex)]
+pub(crate) trait StatisticsOps: Backend {
+    /// Mean and biased variance of each channel, `[2, channels]`.
+    fn moments(x: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 /// Whether tensors of this device can go through the kernels.
@@ -71,6 +87,29 @@ pub(crate) fn quantize_activation(
     Tensor::from_dispatch(Dispatch::quantize_activation(x, log2_scale, quantizer))
 }
 
+/// Batch normalization of `x` `[channels, height, width, images]`, then a ReLU if `normalizer` says so.
+pub(crate) fn normalize(
+    x: Tensor<4>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    normalizer: Normalizer,
+) -> Tensor<4> {
+    let [gamma, beta] = [gamma, beta].map(Tensor::into_dispatch);
+    Tensor::from_dispatch(Dispatch::normalize(x.into_dispatch(), gamma, beta, normalizer))
+}
+
+/// Mean and biased variance of each channel, `[2, channels]`, without automatic differentiation.
+pub(crate) fn moments(x: Tensor<4>) -> Tensor<2> {
+    let x = if x.is_autodiff() { x.inner() } else { x };
+    Tensor::from_dispatch(Dispatch::moments(x.into_dispatch()))
+}
+
+impl StatisticsOps for Flex {
+    fn moments(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        norm::moments(x)
+    }
+}
+
 impl KernelOps for Flex {
     fn convolve(
         x: FloatTensor<Self>,
@@ -88,6 +127,15 @@ impl KernelOps for Flex {
         quantizer: ActivationQuantizer,
     ) -> FloatTensor<Self> {
         activation::forward(x, quantizer)
+    }
+
+    fn normalize(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        normalizer: Normalizer,
+    ) -> FloatTensor<Self> {
+        norm::forward([x, gamma, beta], &normalizer)
     }
 }
 
@@ -108,5 +156,14 @@ impl<C: CheckpointStrategy> KernelOps for Autodiff<Flex, C> {
         quantizer: ActivationQuantizer,
     ) -> FloatTensor<Self> {
         activation::tracked::<C>(x, log2_scale, quantizer)
+    }
+
+    fn normalize(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        normalizer: Normalizer,
+    ) -> FloatTensor<Self> {
+        norm::tracked::<C>([x, gamma, beta], normalizer)
     }
 }

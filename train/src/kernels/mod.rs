@@ -12,6 +12,7 @@ mod direct;
 mod gemm;
 mod halo;
 mod lanes;
+mod norm;
 mod shape;
 mod strip;
 mod sum;
@@ -23,6 +24,7 @@ mod winograd;
 use eqo_checkpoints::winograd::Algorithm;
 
 pub(crate) use activation::ActivationQuantizer;
+pub(crate) use norm::{Normalizer, moments};
 pub(crate) use shape::ConvShape;
 pub(crate) use taps::{TapMap, TapQuantizer};
 pub(crate) use winograd::Gradients;
