@@ -153,7 +153,7 @@ fn a_full_disk_is_an_error_and_leaves_the_old_file_whole() {
 
 /// One Winograd and one linear layer, a few thousand bytes.
 fn small() -> Checkpoint {
-    let spec = Spec { image: [1, 4, 4], classes: 2, blocks: vec![Block::Direct { kernel: 1, stride: 1 }] };
+    let spec = Spec::new([1, 4, 4], 2, vec![Block::Direct { kernel: 1, stride: 1 }]);
     random_checkpoint(4, &spec)
 }
 

@@ -57,7 +57,10 @@ impl Network {
         let [in_channels, height, width] = self.shapes[spec.input];
         let out = |size: usize| (size + 2 * spec.padding - spec.kernel) / spec.stride + 1;
         let shape = [spec.out_channels, out(height), out(width)];
-        let tap_shifts = (0..spec.algorithm.taps()).map(|_| self.shifts(spec.out_channels, 0..=3)).collect();
+        let tap_shifts = natural_shifts(spec.algorithm)
+            .into_iter()
+            .map(|least| self.shifts(spec.out_channels, least..=least + 3))
+            .collect();
         let mut conv = Conv {
             input: spec.input,
             in_channels,
@@ -150,6 +153,16 @@ impl Network {
     fn shifts(&mut self, count: usize, range: std::ops::RangeInclusive<u8>) -> Vec<u8> {
         (0..count).map(|_| self.rng.random_range(range.clone())).collect()
     }
+}
+
+/// Shifts of the taps of kernels whose elements are alike: taps with large coefficients in G have coarse scales. Without
+/// them the outputs of a tile of F(4x4, 3x3) would differ by up to 2^6 in size.
+fn natural_shifts(algorithm: Algorithm) -> Vec<u8> {
+    let Some(transform) = algorithm.transform() else { return vec![0] };
+    let length = |row: &Vec<f32>| row.iter().map(|g| g * g).sum::<f32>().sqrt();
+    let lengths: Vec<f32> = transform.kernel_coefficients().iter().map(length).collect();
+    let least = lengths.iter().copied().fold(f32::INFINITY, f32::min);
+    lengths.iter().map(|length| (length / least).log2() as u8).collect()
 }
 
 /// A sum of n random terms strays about `width / (2·√n)` from the middle of its range; at least 1. Without that
