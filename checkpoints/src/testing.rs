@@ -103,7 +103,7 @@ impl Block {
 /// A network of this shape with random integer weights, tap shifts, bit exponents and output shifts; rings are the
 /// proven ones. The same seed and spec give the same checkpoint.
 ///
-/// A few seeds (about 1 in 100 of [`Spec::every_kind`], 1 in 20 of [`Spec::random`]) give logits that ignore the image:
+/// A few seeds (about 1 in 100 of [`Spec::every_kind`], 1 in 20 with 6x6 tiles and of [`Spec::random`]) give logits that ignore the image:
 /// test many seeds, or use the fixtures, whose logits are checked to differ.
 ///
 /// # Panics

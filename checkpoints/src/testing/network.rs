@@ -57,7 +57,7 @@ impl Network {
         let [in_channels, height, width] = self.shapes[spec.input];
         let out = |size: usize| (size + 2 * spec.padding - spec.kernel) / spec.stride + 1;
         let shape = [spec.out_channels, out(height), out(width)];
-        let tap_shifts = natural_shifts(spec.algorithm)
+        let tap_shifts = balancing_shifts(spec.algorithm)
             .into_iter()
             .map(|least| self.shifts(spec.out_channels, least..=least + 3))
             .collect();
@@ -155,14 +155,18 @@ impl Network {
     }
 }
 
-/// Shifts of the taps of kernels whose elements are alike: taps with large coefficients in G have coarse scales. Without
-/// them the outputs of a tile of F(4x4, 3x3) would differ by up to 2^6 in size.
-fn natural_shifts(algorithm: Algorithm) -> Vec<u8> {
+/// Shifts that let every tap add about the same to a tile's outputs at most: as in a trained network, taps that the
+/// transforms enlarge have fine scales. Without them the outputs of a tile of F(4x4, 3x3) differ by up to 2^6 in size.
+fn balancing_shifts(algorithm: Algorithm) -> Vec<u8> {
     let Some(transform) = algorithm.transform() else { return vec![0] };
-    let length = |row: &Vec<f32>| row.iter().map(|g| g * g).sum::<f32>().sqrt();
-    let lengths: Vec<f32> = transform.kernel_coefficients().iter().map(length).collect();
-    let least = lengths.iter().copied().fold(f32::INFINITY, f32::min);
-    lengths.iter().map(|length| (length / least).log2() as u8).collect()
+    let (output, input) = (transform.output_coefficients(), transform.input_coefficients());
+    let gain = |(tap, row): (usize, &Vec<i64>)| {
+        let length = (row.iter().map(|b| b * b).sum::<i64>() as f32).sqrt();
+        output.iter().map(|row| row[tap].abs()).max().unwrap_or(0) as f32 * length
+    };
+    let gains: Vec<f32> = input.iter().enumerate().map(gain).collect();
+    let largest = gains.iter().copied().fold(0.0, f32::max);
+    gains.iter().map(|gain| (largest / gain).log2().round() as u8).collect()
 }
 
 /// A sum of n random terms strays about `width / (2·√n)` from the middle of its range; at least 1. Without that
