@@ -14,12 +14,17 @@ use burn::tensor::Device;
 use clap::{Parser, ValueEnum};
 use eqo_checkpoints::arch::Arch;
 use eqo_checkpoints::plan::BitPlan;
+use eqo_checkpoints::winograd::Algorithm;
 use eqo_datasets::{Dataset, Normalization, synthetic};
 use eqo_train::Classifier;
 use eqo_train::fit::{FitConfig, Hooks, Progress, Teacher, fit};
 use eqo_train::net::Net;
 use eqo_train::qat::{FoldedLayer, FoldedWeights, QatNet};
 use eqo_train::recipe::FitSection;
+
+/// The allocator of the `eqo` binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 struct Options {
@@ -31,6 +36,9 @@ struct Options {
     batch: usize,
     #[arg(long, default_value_t = 30)]
     steps: usize,
+    /// Outputs of a Winograd tile, 2 or 4.
+    #[arg(long, default_value_t = 2)]
+    tile: usize,
     /// Distil from a float network of the same architecture.
     #[arg(long)]
     distill: bool,
@@ -57,9 +65,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let teacher: Option<Teacher<'_>> = if options.distill { Some(&teacher) } else { None };
     match options.mode {
         Mode::Float => measure(float.clone(), teacher, &images, &options),
-        Mode::Qat => measure(quantized(&arch, &float, &images)?, teacher, &images, &options),
+        Mode::Qat => measure(quantized(&arch, (&float, &images), options.tile)?, teacher, &images, &options),
         Mode::QatGeneric => {
-            let net = quantized(&arch, &float, &images)?.with_generic_operations();
+            let net = quantized(&arch, (&float, &images), options.tile)?.with_generic_operations();
             measure(net, teacher, &images, &options)
         }
     }
@@ -103,9 +111,12 @@ fn measure<N: Classifier>(
 }
 
 /// The float network's convolutions without its normalizations, scaled down so that activations stay near one.
-fn quantized(arch: &Arch, float: &Net, images: &Dataset) -> Result<QatNet, Box<dyn Error>> {
+fn quantized(arch: &Arch, (float, images): (&Net, &Dataset), tile: usize) -> Result<QatNet, Box<dyn Error>> {
     let tensors = float.to_tensors();
-    let plan = BitPlan::uniform(arch, 4, 6);
+    let mut plan = BitPlan::uniform(arch, 4, 6);
+    for layer in plan.layers.values_mut().filter(|layer| tile == 4 && layer.algorithm == Algorithm::F2x2) {
+        layer.algorithm = Algorithm::F4x4;
+    }
     let mut folded = FoldedWeights::new();
     for name in plan.layers.keys() {
         let weight = &tensors[&format!("{name}.weight")] * 0.5;

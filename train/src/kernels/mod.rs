@@ -38,6 +38,7 @@ pub(crate) fn forward(
     match algorithm {
         Algorithm::Direct => direct::forward(shape, operands),
         Algorithm::F2x2 => winograd::forward(tile::F2, shape, operands),
+        Algorithm::F4x4 => winograd::forward(tile::F4, shape, operands),
     }
 }
 
@@ -51,5 +52,6 @@ pub(crate) fn backward(
     match algorithm {
         Algorithm::Direct => direct::backward(shape, operands, with_input),
         Algorithm::F2x2 => winograd::backward(tile::F2, shape, operands, with_input),
+        Algorithm::F4x4 => winograd::backward(tile::F4, shape, operands, with_input),
     }
 }

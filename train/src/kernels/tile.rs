@@ -112,3 +112,36 @@ impl Tile<6, 4> for F4 {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use eqo_checkpoints::winograd::{Algorithm, Transform};
+    use pulp::Scalar;
+
+    use super::*;
+
+    /// A one-dimensional map as a matrix: its columns are the images of the unit vectors.
+    fn matrix<const A: usize, const B: usize>(map: impl Fn([f32; A]) -> [f32; B]) -> Vec<Vec<i64>> {
+        let columns: Vec<[f32; B]> =
+            (0..A).map(|at| map(std::array::from_fn(|i| f32::from(u8::from(i == at))))).collect();
+        (0..B).map(|row| columns.iter().map(|column| column[row] as i64).collect()).collect()
+    }
+
+    fn transposed(matrix: &[Vec<i64>]) -> Vec<Vec<i64>> {
+        (0..matrix[0].len()).map(|column| matrix.iter().map(|row| row[column]).collect()).collect()
+    }
+
+    fn check<A: Tile<T, M>, const T: usize, const M: usize>(_: A, transform: &Transform) {
+        let simd = Scalar::new();
+        assert_eq!(matrix(|d: [f32; T]| A::input(simd, d)), transform.bt);
+        assert_eq!(matrix(|v: [f32; T]| A::input_adjoint(simd, v)), transposed(&transform.bt));
+        assert_eq!(matrix(|m: [f32; T]| A::output(simd, m)), transform.at);
+        assert_eq!(matrix(|y: [f32; M]| A::output_adjoint(simd, y)), transposed(&transform.at));
+    }
+
+    #[test]
+    fn transforms_and_adjoints_are_the_matrices_of_the_integer_engine() {
+        check(F2, &Algorithm::F2x2.transform().unwrap());
+        check(F4, &Algorithm::F4x4.transform().unwrap());
+    }
+}

@@ -65,7 +65,7 @@ fn export_holds_codes_of_the_planned_bits_and_shifts_of_the_wired_scales() {
     );
     for (layer, spec) in layers.iter().zip(&net.specs) {
         let [out, inputs, ..] = spec.shape;
-        let positions = if spec.step_shape()[0] == 16 { 16 } else { spec.shape[2] * spec.shape[3] };
+        let positions = spec.step_shape()[0].max(spec.shape[2] * spec.shape[3]);
         assert_eq!(layer.codes.len(), positions * out * inputs);
         let half = 1_i16 << (spec.weight_bits - 1);
         assert!(layer.codes.iter().all(|&code| (-half..half).contains(&i16::from(code))));
