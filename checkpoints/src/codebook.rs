@@ -40,7 +40,7 @@ impl Codebook {
     }
 
     /// The value nearest to `x`; halfway, the larger one. For two's complement `clamp(floor(x + 0.5))`.
-    #[inline]
+    #[inline(always)]
     pub fn nearest(&self, x: f32) -> f32 {
         if self.consecutive {
             let (low, high) = self.range();

@@ -16,12 +16,14 @@ pub(crate) struct ActivationQuantizer {
 }
 
 impl ActivationQuantizer {
-    /// Rounds `x` in place.
-    pub(crate) fn quantize(&self, x: &mut [f32]) {
+    /// The rounded numbers.
+    pub(crate) fn quantize(&self, x: &[f32]) -> Vec<f32> {
         let (step, inverse) = self.steps();
-        x.par_chunks_mut(CHUNK).for_each(|x| {
-            Arch::new().dispatch(Quantize { x, step, inverse, largest: self.largest });
+        let mut rounded = vec![0.0; x.len()];
+        rounded.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(rounded, x)| {
+            Arch::new().dispatch(Quantize { x, rounded, step, inverse, largest: self.largest });
         });
+        rounded
     }
 
     /// The gradient of `x`, into `upstream`: unchanged inside the range and 0 outside. Returns that of the step's
@@ -42,7 +44,8 @@ impl ActivationQuantizer {
 }
 
 struct Quantize<'a> {
-    x: &'a mut [f32],
+    x: &'a [f32],
+    rounded: &'a mut [f32],
     step: f32,
     inverse: f32,
     largest: f32,
@@ -53,8 +56,8 @@ impl WithSimd for Quantize<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        for x in self.x {
-            *x = (*x * self.inverse + 0.5).floor().clamp(0.0, self.largest) * self.step;
+        for (rounded, x) in self.rounded.iter_mut().zip(self.x) {
+            *rounded = (x * self.inverse + 0.5).floor().clamp(0.0, self.largest) * self.step;
         }
     }
 }

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::bands::{self, bands, split_rows};
 use super::gemm::{View, multiply_into};
+use super::scratch::with_scratch;
 use super::shape::ConvShape;
 use super::strip::{Strip, Strips};
 use super::sum::sum_images;
@@ -22,20 +23,23 @@ pub(crate) fn forward(shape: ConvShape, (x, kernel, bias): (&[f32], &[f32], &[f3
     let windows = shape.inputs * shape.kernel * shape.kernel;
     let matrix = by_output(&shape, kernel);
     rows.into_par_iter().zip(outputs).for_each(|(band, mut outputs)| {
-        let mut scratch = vec![0.0; strips.columns() * (windows + shape.outputs)];
-        let (columns, product) = scratch.split_at_mut(strips.columns() * windows);
-        for strip in band.clone().flat_map(|row| strips.of_row(row)) {
-            let count = strip.columns();
-            gather(&shape, &strip, x, columns);
-            let (a, b) = (View::dense(&matrix, shape.outputs, windows), View::dense(columns, windows, count));
-            multiply_into(product, a, b, false);
-            for ((output, values), &bias) in outputs.iter_mut().zip(product.chunks_exact(count)).zip(bias) {
-                for (index, from) in pieces(&shape, &strip, strip.row - band.start, width).enumerate() {
-                    let values = &values[index * strip.images.len()..];
-                    output[from].iter_mut().zip(values).for_each(|(y, value)| *y = value + bias);
+        let lengths = [windows, shape.outputs].map(|rows| rows * strips.columns());
+        with_scratch(lengths, |columns, product| {
+            for strip in band.clone().flat_map(|row| strips.of_row(row)) {
+                let count = strip.columns();
+                gather(&shape, &strip, x, columns);
+                let (a, b) =
+                    (View::dense(&matrix, shape.outputs, windows), View::dense(columns, windows, count));
+                multiply_into(product, a, b, false);
+                for ((output, values), &bias) in outputs.iter_mut().zip(product.chunks_exact(count)).zip(bias)
+                {
+                    for (index, from) in pieces(&shape, &strip, strip.row - band.start, width).enumerate() {
+                        let values = &values[index * strip.images.len()..];
+                        output[from].iter_mut().zip(values).for_each(|(y, value)| *y = value + bias);
+                    }
                 }
             }
-        }
+        });
     });
     y
 }
@@ -58,15 +62,16 @@ fn kernel_gradient(shape: ConvShape, x: &[f32], dy: &[f32]) -> Vec<f32> {
     let windows = shape.inputs * shape.kernel * shape.kernel;
     let part = |band: Range<usize>| {
         let mut sum = vec![0.0; shape.outputs * windows];
-        let mut columns = vec![0.0; strips.columns() * windows];
-        let mut gradient = vec![0.0; strips.columns() * shape.outputs];
-        for strip in band.flat_map(|row| strips.of_row(row)) {
-            let count = strip.columns();
-            gather(&shape, &strip, x, &mut columns);
-            gather_output(&shape, &strip, dy, &mut gradient);
-            let a = View::dense(&gradient, shape.outputs, count);
-            multiply_into(&mut sum, a, View::dense(&columns, windows, count).transposed(), true);
-        }
+        let lengths = [windows, shape.outputs].map(|rows| rows * strips.columns());
+        with_scratch(lengths, |columns, gradient| {
+            for strip in band.flat_map(|row| strips.of_row(row)) {
+                let count = strip.columns();
+                gather(&shape, &strip, x, columns);
+                gather_output(&shape, &strip, dy, gradient);
+                let a = View::dense(gradient, shape.outputs, count);
+                multiply_into(&mut sum, a, View::dense(columns, windows, count).transposed(), true);
+            }
+        });
         sum
     };
     debug_assert!(dy.len() == shape.outputs * height * width * shape.images);
@@ -85,18 +90,19 @@ fn input_gradient(shape: ConvShape, kernel: &[f32], dy: &[f32]) -> Vec<f32> {
     let channels = shape.inputs.div_ceil(bands(shape.inputs).len().max(1));
     dx.par_chunks_mut((channels * plane).max(1)).enumerate().for_each(|(index, dx)| {
         let mine = dx.len() / plane * squares;
-        let mut columns = vec![0.0; strips.columns() * mine];
-        let mut gradient = vec![0.0; strips.columns() * shape.outputs];
+        let lengths = [mine, shape.outputs].map(|rows| rows * strips.columns());
         let first = index * channels * squares;
         let part: Vec<f32> =
             matrix.chunks_exact(windows).flat_map(|row| &row[first..first + mine]).copied().collect();
-        for strip in (0..height).flat_map(|row| strips.of_row(row)) {
-            let count = strip.columns();
-            gather_output(&shape, &strip, dy, &mut gradient);
-            let a = View::dense(&part, shape.outputs, mine).transposed();
-            multiply_into(&mut columns, a, View::dense(&gradient, shape.outputs, count), false);
-            scatter(&shape, &strip, &columns, dx);
-        }
+        with_scratch(lengths, |columns, gradient| {
+            for strip in (0..height).flat_map(|row| strips.of_row(row)) {
+                let count = strip.columns();
+                gather_output(&shape, &strip, dy, gradient);
+                let a = View::dense(&part, shape.outputs, mine).transposed();
+                multiply_into(columns, a, View::dense(gradient, shape.outputs, count), false);
+                scatter(&shape, &strip, columns, dx);
+            }
+        });
     });
     dx
 }
@@ -108,20 +114,22 @@ fn strips(shape: &ConvShape) -> Strips {
 
 /// `[out, in·k²]` from `[k², out, in]`.
 fn by_output(shape: &ConvShape, kernel: &[f32]) -> Vec<f32> {
-    let squares = shape.kernel * shape.kernel;
-    let element =
-        |out: usize, input: usize, at: usize| kernel[(at * shape.outputs + out) * shape.inputs + input];
-    (0..shape.outputs)
-        .flat_map(|out| (0..shape.inputs).flat_map(move |input| (0..squares).map(move |at| (out, input, at))))
-        .map(|(out, input, at)| element(out, input, at))
-        .collect()
+    let (rows, squares) = (shape.outputs * shape.inputs, shape.kernel * shape.kernel);
+    let mut matrix = vec![0.0; kernel.len()];
+    for (at, part) in kernel.chunks_exact(rows).enumerate() {
+        part.iter().enumerate().for_each(|(row, &value)| matrix[row * squares + at] = value);
+    }
+    matrix
 }
 
 /// `[k², out, in]` from `[out, in·k²]`.
 fn by_tap(shape: &ConvShape, matrix: &[f32]) -> Vec<f32> {
-    let squares = shape.kernel * shape.kernel;
-    let rows = shape.outputs * shape.inputs;
-    (0..squares).flat_map(|at| (0..rows).map(move |row| row * squares + at)).map(|at| matrix[at]).collect()
+    let (rows, squares) = (shape.outputs * shape.inputs, shape.kernel * shape.kernel);
+    let mut kernel = vec![0.0; matrix.len()];
+    for (at, part) in kernel.chunks_exact_mut(rows).enumerate() {
+        part.iter_mut().enumerate().for_each(|(row, value)| *value = matrix[row * squares + at]);
+    }
+    kernel
 }
 
 /// Where each output of the strip lies in a channel of the output whose rows start `row` rows before the strip's.

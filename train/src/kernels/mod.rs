@@ -13,6 +13,7 @@ mod gemm;
 mod halo;
 mod lanes;
 mod norm;
+mod scratch;
 mod shape;
 mod strip;
 mod sum;

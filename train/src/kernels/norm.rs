@@ -36,13 +36,17 @@ pub(crate) fn moments(x: &[f32], channels: usize) -> (Vec<f32>, Vec<f32>) {
 
 impl Normalizer {
     /// `(x − mean)·inverse·gamma + beta`, then the ReLU.
-    pub(crate) fn normalize(&self, x: &mut [f32], gamma: &[f32], beta: &[f32]) {
+    pub(crate) fn normalize(&self, x: &[f32], gamma: &[f32], beta: &[f32]) -> Vec<f32> {
         let plane = (x.len() / self.mean.len().max(1)).max(1);
-        x.par_chunks_exact_mut(plane).enumerate().for_each(|(channel, x)| {
-            let factor = self.inverse[channel] * gamma[channel];
-            let (mean, offset, relu) = (self.mean[channel], beta[channel], self.relu);
-            Arch::new().dispatch(Affine { x, mean, factor, offset, relu });
-        });
+        let mut y = vec![0.0; x.len()];
+        y.par_chunks_exact_mut(plane).zip(x.par_chunks_exact(plane)).enumerate().for_each(
+            |(channel, (y, x))| {
+                let factor = self.inverse[channel] * gamma[channel];
+                let (mean, offset, relu) = (self.mean[channel], beta[channel], self.relu);
+                Arch::new().dispatch(Affine { x, y, mean, factor, offset, relu });
+            },
+        );
+        y
     }
 
     /// Gradients for the output's gradient `upstream`.
@@ -97,7 +101,8 @@ impl WithSimd for Moments<'_> {
 }
 
 struct Affine<'a> {
-    x: &'a mut [f32],
+    x: &'a [f32],
+    y: &'a mut [f32],
     mean: f32,
     factor: f32,
     offset: f32,
@@ -110,8 +115,8 @@ impl WithSimd for Affine<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let floor = if self.relu { 0.0 } else { f32::NEG_INFINITY };
-        for x in self.x {
-            *x = ((*x - self.mean) * self.factor + self.offset).max(floor);
+        for (y, x) in self.y.iter_mut().zip(self.x) {
+            *y = ((x - self.mean) * self.factor + self.offset).max(floor);
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use eqo_checkpoints::codebook::Codebook;
 use eqo_checkpoints::winograd::Transform;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Sizes and constants that map a kernel `[out, in, k, k]` to tap weights `[positions, out, in]`.
@@ -100,10 +101,8 @@ impl TapQuantizer {
         let mut quantized = vec![0.0; taps.len()];
         let rows = quantized.par_chunks_exact_mut(inputs).zip(taps.par_chunks_exact(inputs)).enumerate();
         rows.for_each(|(row, (quantized, taps))| {
-            let (step, inverse) = self.step(row / outputs, row % outputs);
-            for (quantized, &tap) in quantized.iter_mut().zip(taps) {
-                *quantized = self.codebook.nearest(tap * inverse) * step;
-            }
+            let steps = self.step(row / outputs, row % outputs);
+            Arch::new().dispatch(RoundRow { codebook: &self.codebook, steps, taps, quantized });
         });
         quantized
     }
@@ -124,20 +123,10 @@ impl TapQuantizer {
         [outputs, inputs]: [usize; 2],
         mut upstream: Vec<f32>,
     ) -> TapGradients {
-        let (low, high) = self.codebook.range();
+        let (_, high) = self.codebook.range();
         let row_gradient = |(row, (upstream, taps)): (usize, (&mut [f32], &[f32]))| {
             let (step, inverse) = self.step(row / outputs, row % outputs);
-            let mut sum = 0.0;
-            for (gradient, &tap) in upstream.iter_mut().zip(taps) {
-                let x = tap * inverse;
-                if x < low || x > high {
-                    sum += *gradient * x.clamp(low, high);
-                    *gradient = 0.0;
-                } else {
-                    sum += *gradient * (self.codebook.nearest(x) - x);
-                }
-            }
-            sum * step
+            Arch::new().dispatch(RowGradient { codebook: &self.codebook, inverse, taps, upstream }) * step
         };
         let rows = upstream.par_chunks_exact_mut(inputs).zip(taps.par_chunks_exact(inputs)).enumerate();
         let sums: Vec<f32> = rows.map(row_gradient).collect();
@@ -157,5 +146,52 @@ impl TapQuantizer {
         let row = &self.exponents[position.min(self.exponents.len() - 1)];
         let exponent = row[output.min(row.len() - 1)];
         (2.0_f32.powi(exponent), 2.0_f32.powi(-exponent))
+    }
+}
+
+/// Rounds the taps of one position and output channel.
+struct RoundRow<'a> {
+    codebook: &'a Codebook,
+    /// Step and its inverse.
+    steps: (f32, f32),
+    taps: &'a [f32],
+    quantized: &'a mut [f32],
+}
+
+impl WithSimd for RoundRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let (step, inverse) = self.steps;
+        for (quantized, &tap) in self.quantized.iter_mut().zip(self.taps) {
+            *quantized = self.codebook.nearest(tap * inverse) * step;
+        }
+    }
+}
+
+/// Gradients of the taps of one position and output channel, and (returned) of its step's logarithm over the step.
+struct RowGradient<'a> {
+    codebook: &'a Codebook,
+    inverse: f32,
+    taps: &'a [f32],
+    upstream: &'a mut [f32],
+}
+
+impl WithSimd for RowGradient<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> f32 {
+        let (low, high) = self.codebook.range();
+        let mut sum = 0.0;
+        for (gradient, &tap) in self.upstream.iter_mut().zip(self.taps) {
+            let x = tap * self.inverse;
+            let nearest = self.codebook.nearest(x);
+            let inside = x >= low && x <= high;
+            sum += *gradient * if inside { nearest - x } else { nearest };
+            *gradient = if inside { *gradient } else { 0.0 };
+        }
+        sum
     }
 }

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use super::bands::{self, bands, split_rows};
 use super::gemm::{View, multiply_into};
 use super::halo::{Halo, Sink};
+use super::scratch::with_scratch;
 use super::shape::ConvShape;
 use super::strip::Strips;
 use super::sum::sum_images;
@@ -45,8 +46,9 @@ impl Plan {
         Self { shape, size, tile_rows: size[0].div_ceil(M), strips }
     }
 
-    fn scratch<const T: usize>(&self, channels: usize) -> Vec<f32> {
-        vec![0.0; T * T * channels * self.strips.columns()]
+    /// Numbers of a strip's transformed inputs and outputs.
+    fn scratch<const T: usize>(&self) -> [usize; 2] {
+        [self.shape.inputs, self.shape.outputs].map(|channels| T * T * channels * self.strips.columns())
     }
 }
 
@@ -63,23 +65,25 @@ pub(crate) fn forward<A: Tile<T, M>, const T: usize, const M: usize>(
     let rows: Vec<_> = tile_bands.iter().map(|band| band.start * M..plan.size[0].min(band.end * M)).collect();
     let outputs = split_rows(&mut y, plan.size[0] * row, row, &rows);
     let jobs: Vec<_> = tile_bands.into_iter().zip(outputs).collect();
+    let lengths = plan.scratch::<T>();
     jobs.into_par_iter().for_each(|(band, mut outputs)| {
-        let (mut v, mut m) = (plan.scratch::<T>(shape.inputs), plan.scratch::<T>(shape.outputs));
-        for strip in band.clone().flat_map(|row| plan.strips.of_row(row)) {
-            let strip = &strip;
-            Arch::new().dispatch(InputTransform { tile, plan, strip, x, v: &mut v });
-            products::<T>(&plan, strip.columns(), u, &v, &mut m);
-            let (m, first_row) = (&m, band.start * M);
-            Arch::new().dispatch(OutputTransform {
-                tile,
-                plan,
-                strip,
-                m,
-                bias,
-                outputs: &mut outputs,
-                first_row,
-            });
-        }
+        with_scratch(lengths, |v, m| {
+            for strip in band.clone().flat_map(|row| plan.strips.of_row(row)) {
+                let strip = &strip;
+                Arch::new().dispatch(InputTransform { tile, plan, strip, x, v });
+                products::<T>(&plan, strip.columns(), u, v, m);
+                let first_row = band.start * M;
+                Arch::new().dispatch(OutputTransform {
+                    tile,
+                    plan,
+                    strip,
+                    m,
+                    bias,
+                    outputs: &mut outputs,
+                    first_row,
+                });
+            }
+        });
     });
     y
 }
@@ -131,33 +135,34 @@ fn backward_band<A: Tile<T, M>, const T: usize, const M: usize>(
 ) -> (Vec<f32>, Halo) {
     let ConvShape { inputs, outputs, .. } = plan.shape;
     let plan = *plan;
-    let (mut v, mut dm) = (plan.scratch::<T>(inputs), plan.scratch::<T>(outputs));
     let mut du = vec![0.0; T * T * outputs * inputs];
-    for strip in band.clone().flat_map(|row| plan.strips.of_row(row)) {
-        let (strip, columns) = (&strip, strip.columns());
-        Arch::new().dispatch(OutputAdjoint { tile, plan, strip, dy, dm: &mut dm });
-        Arch::new().dispatch(InputTransform { tile, plan, strip, x, v: &mut v });
-        for ((du, dm), v) in du
-            .chunks_exact_mut(outputs * inputs)
-            .zip(dm.chunks_exact(outputs * columns))
-            .zip(v.chunks_exact(inputs * columns))
-        {
-            let v = View::dense(v, inputs, columns).transposed();
-            multiply_into(du, View::dense(dm, outputs, columns), v, true);
+    with_scratch(plan.scratch::<T>(), |v, dm| {
+        for strip in band.clone().flat_map(|row| plan.strips.of_row(row)) {
+            let (strip, columns) = (&strip, strip.columns());
+            Arch::new().dispatch(OutputAdjoint { tile, plan, strip, dy, dm });
+            Arch::new().dispatch(InputTransform { tile, plan, strip, x, v });
+            for ((du, dm), v) in du
+                .chunks_exact_mut(outputs * inputs)
+                .zip(dm.chunks_exact(outputs * columns))
+                .zip(v.chunks_exact(inputs * columns))
+            {
+                let v = View::dense(v, inputs, columns).transposed();
+                multiply_into(du, View::dense(dm, outputs, columns), v, true);
+            }
+            if !sink.is_wanted() {
+                continue;
+            }
+            for ((dv, dm), u) in v
+                .chunks_exact_mut(inputs * columns)
+                .zip(dm.chunks_exact(outputs * columns))
+                .zip(u.chunks_exact(outputs * inputs))
+            {
+                let u = View::dense(u, outputs, inputs).transposed();
+                multiply_into(dv, u, View::dense(dm, outputs, columns), false);
+            }
+            Arch::new().dispatch(InputAdjoint { tile, plan, strip, dv: v, sink: &mut sink });
         }
-        if !sink.is_wanted() {
-            continue;
-        }
-        for ((dv, dm), u) in v
-            .chunks_exact_mut(inputs * columns)
-            .zip(dm.chunks_exact(outputs * columns))
-            .zip(u.chunks_exact(outputs * inputs))
-        {
-            let u = View::dense(u, outputs, inputs).transposed();
-            multiply_into(dv, u, View::dense(dm, outputs, columns), false);
-        }
-        Arch::new().dispatch(InputAdjoint { tile, plan, strip, dv: &v, sink: &mut sink });
-    }
+    });
     (du, sink.into_halo())
 }
 

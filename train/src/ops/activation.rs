@@ -13,10 +13,7 @@ use crate::kernels::ActivationQuantizer;
 
 pub(super) fn forward(x: FlexTensor, quantizer: ActivationQuantizer) -> FlexTensor {
     let x = Numbers::of(x);
-    let shape = x.dims::<4>();
-    let mut values = x.into_vec();
-    quantizer.quantize(&mut values);
-    tensor(values, shape)
+    tensor(quantizer.quantize(x.slice()), x.dims::<4>())
 }
 
 pub(super) fn tracked<C: CheckpointStrategy>(

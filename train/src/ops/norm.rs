@@ -21,10 +21,7 @@ pub(super) fn moments(x: FlexTensor) -> FlexTensor {
 
 pub(super) fn forward(operands: [FlexTensor; 3], normalizer: &Normalizer) -> FlexTensor {
     let [x, gamma, beta] = operands.map(Numbers::of);
-    let shape = x.dims::<4>();
-    let mut values = x.into_vec();
-    normalizer.normalize(&mut values, gamma.slice(), beta.slice());
-    tensor(values, shape)
+    tensor(normalizer.normalize(x.slice(), gamma.slice(), beta.slice()), x.dims::<4>())
 }
 
 pub(super) fn tracked<C: CheckpointStrategy>(

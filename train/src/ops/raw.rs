@@ -10,7 +10,10 @@ pub(super) struct Numbers(FlexTensor);
 impl Numbers {
     /// Copies only what isn't contiguous.
     pub(super) fn of(tensor: FlexTensor) -> Self {
-        Self(tensor.to_contiguous())
+        let length = tensor.shape().num_elements() * size_of::<f32>();
+        let whole =
+            tensor.is_contiguous() && tensor.layout().start_offset() == 0 && tensor.bytes().len() == length;
+        Self(if whole { tensor } else { tensor.to_contiguous() })
     }
 
     pub(super) fn slice(&self) -> &[f32] {
@@ -19,7 +22,7 @@ impl Numbers {
 
     /// A vector of the numbers, without copying if nobody else holds the tensor.
     pub(super) fn into_vec(self) -> Vec<f32> {
-        self.slice().to_vec()
+        self.0.into_data().into_vec().unwrap_or_default()
     }
 
     pub(super) fn dims<const D: usize>(&self) -> [usize; D] {
