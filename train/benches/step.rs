@@ -16,11 +16,11 @@ use eqo_checkpoints::arch::Arch;
 use eqo_checkpoints::plan::BitPlan;
 use eqo_checkpoints::winograd::Algorithm;
 use eqo_datasets::{Dataset, Normalization, synthetic};
-use eqo_train::Classifier;
 use eqo_train::fit::{FitConfig, Hooks, Progress, Teacher, fit};
 use eqo_train::net::Net;
 use eqo_train::qat::{FoldedLayer, FoldedWeights, QatNet};
 use eqo_train::recipe::FitSection;
+use eqo_train::{Classifier, Layers};
 
 /// The allocator of the `eqo` binary.
 #[global_allocator]
@@ -73,7 +73,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn measure<N: Classifier>(
+fn measure<N: Layers>(
     net: N,
     teacher: Option<Teacher<'_>>,
     images: &Dataset,

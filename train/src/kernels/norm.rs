@@ -116,7 +116,9 @@ impl WithSimd for Affine<'_> {
     fn with_simd<S: Simd>(self, _: S) {
         let floor = if self.relu { 0.0 } else { f32::NEG_INFINITY };
         for (y, x) in self.y.iter_mut().zip(self.x) {
-            *y = ((x - self.mean) * self.factor + self.offset).max(floor);
+            let affine = (x - self.mean) * self.factor + self.offset;
+            // Not `max`, which would hide a NaN from whoever looks for it.
+            *y = if affine < floor { floor } else { affine };
         }
     }
 }
@@ -148,7 +150,7 @@ impl WithSimd for Backward<'_> {
                 x.iter().zip(gradient).zip(sums.iter_mut().zip(&mut products))
             {
                 let y = (x - mean) * factor + beta;
-                *gradient = if y > floor { *gradient } else { 0.0 };
+                *gradient = if y <= floor { 0.0 } else { *gradient };
                 *sum += *gradient;
                 *product += *gradient * (x - mean);
             }
