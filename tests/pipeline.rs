@@ -94,6 +94,23 @@ fn float_weights_evaluate_to_what_training_said() {
     assert_eq!((&evaluated["mode"], &evaluated["correct"]), (&"float".into(), &trained["correct"]));
 }
 
+#[test]
+fn a_learning_rate_sweep_leaves_a_curve_and_a_plot_and_no_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let sweep = ["train", "configs/demo.toml", "--lr-find", "--json", "--out", out];
+    let mut arguments = short(&sweep);
+    // The later of two overrides holds.
+    arguments.extend(["--set", "float.batch_size=2"].map(str::to_owned));
+    let found = json_of(arguments);
+    assert_eq!(found["stage"], "float");
+    let rows = fs::read_to_string(folder.path().join("lr_find.csv")).unwrap().lines().count();
+    assert_eq!(found["steps"].as_u64().unwrap() as usize, rows - 1);
+    assert!(fs::read_to_string(folder.path().join("lr_find.svg")).unwrap().contains("<polyline"));
+    assert!(walk(folder.path()).iter().all(|file| !file.ends_with(".safetensors")));
+    run_eqo(["train", "configs/demo.toml", "--lr-find", "--resume"]).refused(2, &["--resume"]);
+}
+
 /// `arguments` and the overrides that make a recipe short.
 fn short(arguments: &[&str]) -> Vec<String> {
     let overrides = SHORT.into_iter().flat_map(|assignment| ["--set", assignment]);

@@ -70,6 +70,8 @@ impl Pipeline {
     /// Unreadable images, unknown architecture or device, unwritable folder.
     pub fn new(recipe: Recipe, out: &Path, resume: bool, hooks: &Hooks<'_>) -> Result<Self, Error> {
         let device = device::device_by_name(&recipe.device)?;
+        // Layers don't depend on the number of classes: a wrong one is refused before any image is read.
+        let plan = recipe.bits.plan(&Arch::by_name(&recipe.model.arch, 1)?)?;
         std::fs::create_dir_all(out).map_err(|source| Error::Io {
             path: out.to_owned(),
             action: "create",
@@ -78,7 +80,6 @@ impl Pipeline {
         let reading = |done, total| report(hooks, "read images", done, total);
         let images = images::open(&recipe.data, recipe.seed, &reading)?;
         let arch = Arch::by_name(&recipe.model.arch, images.train.classes().len())?;
-        let plan = recipe.bits.plan(&arch)?;
         write_whole(&out.join("recipe.toml"), recipe.to_toml().as_bytes())?;
         let float_inputs = float_inputs(&recipe, &images);
         let (out, stages, seconds) = (out.to_owned(), Stages::open(out), BTreeMap::new());

@@ -169,3 +169,16 @@ fn the_average_is_what_is_returned_and_validated() {
     let score = evaluate(&trained, &tiny_images(31), &Device::flex(), &mut |_, _| ()).unwrap();
     assert_eq!(seen.last().unwrap().validation, Some(score));
 }
+
+#[test]
+fn a_scale_that_overflows_is_named_by_its_layer() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut tensors = quantized(12).to_tensors();
+    tensors.get_mut("down.log2_scale").unwrap().fill(200.0);
+    let start = quantized(12).with_tensors(&tensors, "test", &Device::flex()).unwrap();
+    let (diverged, _) = run_quantized(start, &everything(dir.path()), usize::MAX);
+    let Err(Error::Diverged { step: 0, what, layer, saved: None, .. }) = diverged else {
+        panic!("{diverged:?}")
+    };
+    assert_eq!((what.as_str(), layer.as_str()), ("output", "down"));
+}
