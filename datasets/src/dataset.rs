@@ -1,6 +1,11 @@
 //! Images and labels, as every stage takes them.
 
+use std::path::Path;
+
+use rayon::prelude::*;
+
 use crate::error::{Error, Result};
+use crate::image_file::Resize;
 use crate::pixels::Pixels;
 
 /// Colour planes of an image: red, green, blue.
@@ -192,6 +197,19 @@ impl Dataset {
         }
     }
 
+    /// Every image scaled and cut by `resize`, in memory; of images that have that size already, a copy.
+    ///
+    /// # Errors
+    /// [`Error::Resize`], or [`Error::ImageTooLarge`] when a scaled side is past the largest.
+    pub fn resized(&self, resize: &Resize) -> Result<Self> {
+        resize.validate()?;
+        let scaled = |index| resize.apply(Path::new(&self.name), self.to_image(index));
+        let images: Vec<Image> = (0..self.len()).into_par_iter().map(scaled).collect::<Result<_>>()?;
+        let size = images.first().map_or((self.height, self.width), |image| (image.height, image.width));
+        let pixels = images.into_iter().flat_map(Image::into_pixels).collect();
+        Self::new(self.name.clone(), self.classes.clone(), size, pixels, self.labels.clone())
+    }
+
     /// Number of images of each class, `[classes().len()]`.
     #[must_use]
     pub fn class_sizes(&self) -> Vec<usize> {
@@ -225,6 +243,20 @@ mod tests {
         assert_eq!(reversed.labels(), [0, 1, 0]);
         assert_eq!(reversed.class_sizes(), [2, 1]);
         assert_eq!(dataset.to_image(1).pixels(), dataset.image(1));
+    }
+
+    #[test]
+    fn a_resized_dataset_keeps_labels_and_its_images_are_those_of_the_resize() {
+        let pixels = (0..2 * 3 * 4 * 8).map(|i| (i * 31 % 256) as u8).collect();
+        let classes = vec!["a".to_owned(), "b".to_owned()];
+        let dataset = Dataset::new("wide", classes, (4, 8), pixels, vec![1, 0]).unwrap();
+        let resize = Resize { shorter_side: 3, centre_crop: Some(2) };
+        let small = dataset.resized(&resize).unwrap();
+        assert_eq!((small.height(), small.width(), small.labels()), (2, 2, dataset.labels()));
+        let second = resize.apply(Path::new("second"), dataset.to_image(1)).unwrap();
+        assert_eq!(small.image(1), second.pixels());
+        assert_eq!(dataset.resized(&Resize { shorter_side: 4, centre_crop: None }).unwrap(), dataset);
+        assert!(dataset.resized(&Resize { shorter_side: 2, centre_crop: Some(3) }).is_err());
     }
 
     #[test]

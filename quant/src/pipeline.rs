@@ -74,7 +74,9 @@ impl Pipeline {
             source,
         })?;
         let reading = |done, total| report(hooks, "read images", done, total);
-        let images = images::open(&recipe.data, recipe.seed, &reading)?;
+        // The size of a network's images doesn't depend on the number of classes.
+        let [_, height, width] = Arch::by_name(&recipe.model.arch, 1)?.shapes()[0];
+        let images = images::open(&recipe.data, recipe.seed, [height, width], &reading)?;
         let arch = Arch::by_name(&recipe.model.arch, images.train.classes().len())?;
         write_whole(&out.join("recipe.toml"), recipe.to_toml().as_bytes())?;
         let (out, stages) = (out.to_owned(), Stages::open(out));

@@ -1,6 +1,7 @@
 //! The training loop: SGD with Nesterov momentum, exact resuming, distillation.
 //!
-//! Reading order: [`fit`] and `Session::run` here; `config` (settings), `loader` and `augment` (what a step sees),
+//! Reading order: [`fit`] and `Session::run` here; `config` (settings), `loader`, `augment`, `crop` and `jitter` (what a
+//! step sees),
 //! `objective` (its loss), `schedule`, `clip`, `checkpoint`, `metrics`.
 
 use std::fs;
@@ -18,6 +19,8 @@ mod augment;
 mod checkpoint;
 mod clip;
 mod config;
+mod crop;
+mod jitter;
 mod loader;
 mod metrics;
 mod objective;
@@ -27,6 +30,8 @@ mod tests;
 
 pub use augment::Augment;
 pub use config::{Distill, FitConfig};
+pub use crop::ResizedCrop;
+pub use jitter::Jitter;
 
 use crate::classifier::Classifier;
 use crate::evaluate::{Score, evaluate};
@@ -91,14 +96,17 @@ pub fn fit<N: Classifier>(
     mut hooks: Hooks<'_>,
 ) -> Result<N> {
     config.check(images, teacher.is_some())?;
-    for set in [Some(images), validation].into_iter().flatten() {
-        pixels::check_size(set, net.image_shape())?;
-    }
+    let [channels, height, width] = net.image_shape();
+    let own = [channels, images.height(), images.width()];
+    // A resized crop brings images of any size to the network's.
+    pixels::check_size(images, if config.augment.resized_crop.is_some() { own } else { net.image_shape() })?;
+    validation.map_or(Ok(()), |images| pixels::check_size(images, net.image_shape()))?;
     let task = Task { teacher, images, validation, config };
     let mut session = Session::start(task, net)?;
     thread::scope(|scope| {
         let steps = session.step..config.steps;
-        let source = Source { images, order: session.order, augment: config.augment };
+        let (order, augment) = (session.order, config.augment);
+        let source = Source { images, order, augment, size: [height, width] };
         session.run(source.prefetch(scope, steps), &mut hooks)
     })?;
     session.net.with_tensors(&session.checked_tensors()?, "the trained network", &session.device)
@@ -171,9 +179,9 @@ impl<'a, N: Classifier> Session<'a, N> {
 
     /// One optimizer step.
     fn train(&mut self, batch: &Batch) -> Result<()> {
-        let Task { teacher, images, config, .. } = self.task;
-        let size = [images.height(), images.width()];
-        let pixels = pixels::to_tensor(&batch.pixels, size, &self.device);
+        let Task { teacher, config, .. } = self.task;
+        let [_, height, width] = self.net.image_shape();
+        let pixels = pixels::to_tensor(&batch.pixels, [height, width], &self.device);
         let logits = self.net.logits(pixels.clone().autodiff());
         let mut objective = Objective::cross_entropy(&logits, &batch.labels)?;
         if let (Some(teacher), Some(distill)) = (teacher, config.distill) {

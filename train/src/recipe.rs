@@ -80,6 +80,11 @@ pub struct DataSection {
     pub std: [f32; 3],
     /// Count and skip images that can't be decoded instead of stopping.
     pub skip_corrupt: bool,
+    /// Pixels to which the shorter side of training images is brought before a square of it is cut out (folder only); 0:
+    /// the network's size.
+    pub train_resize: usize,
+    /// The same for test images, of which a square of the network's size is cut out; 0: the network's size.
+    pub test_resize: usize,
     /// Where decoded image folders are kept, see [`eqo_datasets::cache::CachePlace::from_setting`].
     pub cache: String,
 }
@@ -106,6 +111,18 @@ pub struct FitSection {
     pub crop: usize,
     /// Random horizontal flip.
     pub flip: bool,
+    /// Random resized crop, as torchvision's `RandomResizedCrop`, instead of `crop`.
+    pub resized_crop: bool,
+    /// Least and most share of the image's area that it takes.
+    pub crop_area: [f64; 2],
+    /// Least and most width over height of what it takes.
+    pub crop_aspect: [f64; 2],
+    /// Colour jitter as torchvision's `ColorJitter`: factors are drawn from 1 − x to 1 + x; 0 disables it.
+    pub brightness: f64,
+    /// Likewise, around the image's mean grey.
+    pub contrast: f64,
+    /// Likewise, around each pixel's grey.
+    pub saturation: f64,
     /// Weight of the distillation term against the float model (`[qat]` only); 0 disables it.
     pub distill_weight: f64,
     /// Softmax temperature of the distillation term.
@@ -157,6 +174,8 @@ impl Default for DataSection {
             mean: [0.485, 0.456, 0.406],
             std: [0.229, 0.224, 0.225],
             skip_corrupt: false,
+            train_resize: 0,
+            test_resize: 0,
             cache: "auto".to_owned(),
         }
     }
@@ -174,6 +193,12 @@ impl Default for FitSection {
             clip_norm: 0.0,
             crop: 4,
             flip: true,
+            resized_crop: false,
+            crop_area: [0.08, 1.0],
+            crop_aspect: [0.75, 4.0 / 3.0],
+            brightness: 0.0,
+            contrast: 0.0,
+            saturation: 0.0,
             distill_weight: 0.0,
             distill_temperature: 4.0,
             checkpoint_every: 0,

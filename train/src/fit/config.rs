@@ -26,7 +26,7 @@ pub struct FitConfig {
     pub warmup_steps: usize,
     /// Largest global norm of the gradient.
     pub clip_norm: Option<f64>,
-    /// Crop, flip and padding colour.
+    /// What happens to images before a step sees them.
     pub augment: Augment,
     /// Distillation; needs a teacher.
     pub distill: Option<Distill>,
@@ -63,7 +63,7 @@ impl FitConfig {
             weight_decay: section.weight_decay,
             warmup_steps: section.warmup_steps,
             clip_norm: (section.clip_norm > 0.0).then_some(section.clip_norm),
-            augment: Augment::new(section.crop, section.flip, normalization),
+            augment: Augment::of(section, normalization),
             distill: (distill.weight > 0.0).then_some(distill),
             checkpoint_every: section.checkpoint_every,
             seed,
@@ -80,6 +80,7 @@ impl FitConfig {
         require("momentum", "0 to below 1", self.momentum, (0.0..1.0).contains(&self.momentum))?;
         require("weight_decay", "at least 0", self.weight_decay, self.weight_decay >= 0.0)?;
         require("crop", "at most the side of an image", self.augment.crop, self.augment.crop <= side)?;
+        self.augment.check()?;
         if let Some(limit) = self.clip_norm {
             require("clip_norm", "above 0", limit, limit > 0.0)?;
         }
