@@ -178,6 +178,7 @@ impl Pipeline {
             checkpoint,
             graph_hash,
         };
+        self.record_test(&report)?;
         write_whole(&self.out.join("report.json"), &serde_json::to_vec_pretty(&report).unwrap_or_default())?;
         Ok(report)
     }
@@ -196,6 +197,22 @@ impl Pipeline {
         };
         let fit_hooks = fit::Hooks { stop: hooks.stop, progress: &mut progress };
         Ok(fit::fit(net, teacher, &self.images.train, None, config, fit_hooks)?)
+    }
+
+    /// The test accuracies beside the curves of the stages that were trained.
+    fn record_test(&self, report: &QuantizeReport) -> Result<(), Error> {
+        let stages = [
+            ("float", self.recipe.float.steps, report.float),
+            ("qat", self.recipe.qat.steps, report.integer),
+        ];
+        for (stage, steps, score) in stages {
+            let dir = self.out.join(stage);
+            if steps > 0 && dir.is_dir() {
+                let network = if stage == "qat" { "integer" } else { "float" };
+                fit::record_test_accuracy(&dir, network, steps, score.accuracy)?;
+            }
+        }
+        Ok(())
     }
 
     fn verify(&self, engine: &Engine, net: &QatNet) -> Result<Verified, Error> {

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`fit`] and `Session::run` here; `config` (settings), `loader`, `augment`, `crop` and `jitter` (what a
 //! step sees),
-//! `objective` (its loss), `schedule`, `clip`, `checkpoint`, `metrics`.
+//! `objective` (its loss), `schedule`, `clip`, `checkpoint`, `metrics`, `events`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,6 +20,7 @@ mod checkpoint;
 mod clip;
 mod config;
 mod crop;
+mod events;
 mod jitter;
 mod loader;
 mod metrics;
@@ -31,6 +32,7 @@ mod tests;
 pub use augment::Augment;
 pub use config::{Distill, FitConfig};
 pub use crop::ResizedCrop;
+pub use events::record_test_accuracy;
 pub use jitter::Jitter;
 
 use crate::classifier::Classifier;
@@ -252,6 +254,7 @@ impl<'a, N: Classifier> Session<'a, N> {
             learning_rate: schedule::learning_rate(self.task.config, self.step - 1),
             images_per_second: self.window.images_per_second(),
             loader_idle_seconds: self.window.idle_seconds(),
+            idle_share: self.window.idle_share(),
             seconds: self.seconds,
             validation_accuracy: validation.map(Score::accuracy),
         })?;
