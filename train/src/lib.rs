@@ -10,6 +10,7 @@ pub mod error;
 pub mod evaluate;
 pub mod fit;
 pub mod import;
+pub mod layers;
 pub mod net;
 pub mod pixels;
 pub mod qat;
@@ -25,4 +26,5 @@ mod winograd;
 
 pub use classifier::Classifier;
 pub use error::{Error, Result};
+pub use layers::Layers;
 pub use qat::{ExportedLayer, FoldedLayer, FoldedWeights, QatNet};

@@ -17,11 +17,12 @@ use crate::{Result, pixels, state_dict};
 mod calibrate;
 mod export;
 mod folded;
+mod replan;
 mod spec;
 mod wiring;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use export::ExportedLayer;
 pub use folded::{FoldedLayer, FoldedWeights};
@@ -135,7 +136,7 @@ impl QatNet {
     }
 
     /// Real value of every node, each an exact multiple of its scale.
-    fn outputs(&self, pixels: Tensor<4>) -> Vec<Tensor<4>> {
+    pub(crate) fn outputs(&self, pixels: Tensor<4>) -> Vec<Tensor<4>> {
         let pass = Pass { net: self, acc: self.wiring().acc };
         interpret::interpret(&self.arch, &pass, pixels::subtract_offsets(pixels, &self.normalization))
     }

@@ -1,6 +1,6 @@
 //! What happens to one 8-bit image on its way to a training step: a crop, a flip, a change of colours.
 
-use eqo_datasets::{CHANNELS, Normalization, resample};
+use eqo_datasets::{CHANNELS, Dataset, Normalization, resample};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::crop::ResizedCrop;
 use super::jitter::Jitter;
 use crate::recipe::FitSection;
-use crate::{Error, Result};
+use crate::{Error, Result, pixels};
 
 /// What may happen to a training image.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -55,6 +55,12 @@ impl Augment {
         require("crop_area", "[least, most], above 0, at most 1", format!("{area:?}"), areas)?;
         let aspects = 0.01 <= aspect[0] && aspect[0] <= aspect[1] && aspect[1] <= 100.0;
         require("crop_aspect", "[least, most], 0.01 to 100", format!("{aspect:?}"), aspects)
+    }
+
+    /// Refuses images that don't come out in a network's size: a resized crop takes any, the others only that one.
+    pub(super) fn check_size(&self, images: &Dataset, shape: [usize; 3]) -> Result<()> {
+        let own = [CHANNELS, images.height(), images.width()];
+        pixels::check_size(images, if self.resized_crop.is_some() { own } else { shape })
     }
 
     /// Writes a variant of `image`, `[CHANNELS, from]`, to `out`, `[CHANNELS, to]`.

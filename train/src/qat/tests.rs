@@ -8,7 +8,7 @@ use crate::tensors::NamedTensors;
 use crate::testing::{NORMALIZATION, tiny_arch, tiny_images};
 
 /// Weights of a network without batch normalization, as `quant` would fold them.
-fn folded() -> FoldedWeights {
+pub(crate) fn folded() -> FoldedWeights {
     let arch = tiny_arch();
     let random = crate::state_dict::random(&arch, 5);
     let layers = interpret::weighted_nodes(&arch).map(|node| {
@@ -26,7 +26,7 @@ fn folded() -> FoldedWeights {
     layers.collect()
 }
 
-fn net(weight_bits: u8, act_bits: u8, device: &Device) -> QatNet {
+pub(super) fn net(weight_bits: u8, act_bits: u8, device: &Device) -> QatNet {
     let plan = BitPlan::uniform(&tiny_arch(), weight_bits, act_bits);
     QatNet::from_folded(&tiny_arch(), &plan, &folded(), NORMALIZATION, &tiny_images(12), device).unwrap()
 }
