@@ -170,7 +170,13 @@ impl Pipeline {
     ) -> Result<N, Error> {
         let mut progress = |step: &fit::Progress| {
             let note = format!("loss {:.3}, {:.0} images/s", step.loss, step.images_per_second);
-            (hooks.progress)(Progress { stage, done: step.step, total: step.steps, note, training: Some(*step) });
+            (hooks.progress)(Progress {
+                stage,
+                done: step.step,
+                total: step.steps,
+                note,
+                training: Some(*step),
+            });
         };
         let fit_hooks = fit::Hooks { stop: hooks.stop, progress: &mut progress };
         Ok(fit::fit(net, teacher, &self.images.train, self.images.validation.as_ref(), config, fit_hooks)?)

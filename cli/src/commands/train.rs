@@ -25,7 +25,8 @@ struct Trained {
 
 pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     let recipe = run_folder::recipe(&args.recipe)?;
-    let run = Run { resume: args.resume, ..Run::new(&recipe, args.out.as_deref()) };
+    let run =
+        Run { resume: args.resume, plain: args.plain || args.json, ..Run::new(&recipe, args.out.as_deref()) };
     let trained = with_pipeline(&recipe, &run, |pipeline, hooks| {
         let (stage, score) = match args.stage {
             Stage::Float => {

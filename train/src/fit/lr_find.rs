@@ -9,9 +9,9 @@ use eqo_datasets::Dataset;
 use super::learner::Learner;
 use super::loader::{Order, Source};
 use super::{FitConfig, Task, Teacher};
+use crate::Result;
 use crate::import::write_then_rename;
 use crate::layers::Layers;
-use crate::Result;
 
 /// Weight of the past in the smoothed loss.
 const SMOOTHING: f64 = 0.95;
