@@ -145,8 +145,7 @@ impl Dataset {
     /// When `index >= len()`, as a slice does.
     #[must_use]
     pub fn image(&self, index: usize) -> &[u8] {
-        let each = CHANNELS * self.height * self.width;
-        &self.pixels[index * each..(index + 1) * each]
+        self.pixels.image(index, self.image_bytes())
     }
 
     /// Label of image `index`, below `classes().len()`.
@@ -165,9 +164,16 @@ impl Dataset {
     }
 
     /// All samples, `[N, CHANNELS, height, width]`.
+    ///
+    /// Images picked from a mapped cache are copied into memory for that, and kept: take them one by one with
+    /// [`image`](Self::image) where there may be many.
     #[must_use]
     pub fn pixels(&self) -> &[u8] {
-        &self.pixels
+        self.pixels.all()
+    }
+
+    fn image_bytes(&self) -> usize {
+        CHANNELS * self.height * self.width
     }
 
     /// Image `index`, owned, for saving or sending.
@@ -179,20 +185,18 @@ impl Dataset {
         Image { height: self.height, width: self.width, pixels: self.image(index).to_vec() }
     }
 
-    /// The images at `indices`, in that order (repeats allowed), copied into memory.
+    /// The images at `indices`, in that order (repeats allowed): copies of those in memory, none of those in a mapped cache.
     ///
     /// # Panics
     /// When an index is `>= len()`, as a slice does.
     #[must_use]
     pub fn subset(&self, indices: &[usize]) -> Self {
-        let mut pixels = Vec::with_capacity(indices.len() * CHANNELS * self.height * self.width);
-        indices.iter().for_each(|&index| pixels.extend_from_slice(self.image(index)));
         Self {
             name: self.name.clone(),
             classes: self.classes.clone(),
             height: self.height,
             width: self.width,
-            pixels: pixels.into(),
+            pixels: self.pixels.pick(indices, self.image_bytes()),
             labels: indices.iter().map(|&index| self.labels[index]).collect(),
         }
     }

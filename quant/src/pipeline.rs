@@ -228,7 +228,9 @@ fn float_inputs(recipe: &Recipe, images: &Images) -> String {
 
 fn hash_images(images: &Dataset) -> String {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(images.pixels());
+    (0..images.len()).for_each(|index| {
+        hasher.update(images.image(index));
+    });
     images.labels().iter().for_each(|label| {
         hasher.update(&label.to_le_bytes());
     });

@@ -126,7 +126,9 @@ impl FitConfig {
         hash.update(format!("{settings:?}").as_bytes());
         for images in [Some(images), validation].into_iter().flatten() {
             hash.update(format!("{}x{}x{}", images.len(), images.height(), images.width()).as_bytes());
-            hash.update(images.pixels());
+            (0..images.len()).for_each(|index| {
+                hash.update(images.image(index));
+            });
             images.labels().iter().for_each(|label| {
                 hash.update(&label.to_le_bytes());
             });
