@@ -11,7 +11,9 @@ const SMALL: [&str; 7] = ["bench", "model", "--arch", "cifar-resnet8", "--weight
 
 #[test]
 fn a_random_network_runs_privately_at_its_predicted_price_and_has_no_accuracy() {
-    for options in [&["--profile", "eqo+"][..], &["--tile", "0", "--images", "2", "--batch", "2"]] {
+    for options in
+        [&["--profile", "eqo+"][..], &["--tile", "0", "--images", "2", "--batch", "2"], &["--tile", "4"]]
+    {
         let measured = json_of(SMALL.iter().chain(options));
         assert_eq!(measured["mode"], "private");
         assert_eq!(measured["mismatches"], 0);
@@ -55,7 +57,7 @@ fn mistakes_are_refused_before_anything_runs() {
     run_eqo(["bench", "model", "--arch", "resnet9"]).refused(2, &["resnet9", "cifar-resnet20"]);
     with("--weight-bits", "1").refused(2, &["--weight-bits", "2..=8"]);
     with("--act-bits", "9").refused(2, &["--act-bits", "2..=8"]);
-    with("--tile", "3").refused(2, &["--tile", "0", "2"]);
+    with("--tile", "3").refused(2, &["--tile", "0", "2", "4"]);
     with("--images", "1000000").refused(2, &["--images", "100000"]);
     with("--save", "/nowhere/model.safetensors").refused(3, &["/nowhere", "write failed"]);
 }

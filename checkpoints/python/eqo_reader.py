@@ -11,6 +11,11 @@ from safetensors import safe_open
 
 TRANSFORMS = {  # algorithm: (B^T, A^T)
     "f2x2": ([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], [[1, 1, 1, 0], [0, 1, -1, -1]]),
+    "f4x4": (
+        [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0]]
+        + [[0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]],
+        [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
+    ),
 }
 
 
@@ -40,14 +45,14 @@ def padded(x, conv, extra):
 def direct(x, weights, conv, size):
     kernel, stride, (height, width) = conv["kernel"], conv["stride"], size
     x, total = padded(x, conv, 0), 0
-    for position in range(kernel * kernel):
-        i, j = divmod(position, kernel)
+    for i, j in np.ndindex(kernel, kernel):
         window = x[:, i : i + stride * height : stride, j : j + stride * width : stride][:, :height, :width]
-        total = total + np.einsum("oi,ihw->ohw", weights[position], window)
+        total = total + np.einsum("oi,ihw->ohw", weights[i * kernel + j], window)
     return total
 
 
 def winograd(x, weights, conv, size):
+    assert conv["algorithm"] in TRANSFORMS, f"unknown algorithm {conv['algorithm']}: use a newer reader"
     bt, at = (np.array(matrix) for matrix in TRANSFORMS[conv["algorithm"]])
     m, t = at.shape
     rows, cols = -(-size[0] // m), -(-size[1] // m)
@@ -71,9 +76,8 @@ def convolve(x, conv, codes, bias, residual):
         total[first : first + len(added)] += added << shifts
     if conv["output"] == "accumulator":
         return total
-    activation = conv["output"]["activation"]
-    shift = np.array(activation["shifts"])[:, None, None]
-    return np.clip((total + (1 << (shift - 1))) >> shift, 0, (1 << activation["bits"]) - 1)
+    bits, shift = conv["output"]["activation"]["bits"], np.array(conv["output"]["activation"]["shifts"])[:, None, None]
+    return np.clip((total + (1 << (shift - 1))) >> shift, 0, (1 << bits) - 1)
 
 
 def logits(graph, tensors, image):

@@ -50,6 +50,14 @@ impl BitPlan {
             .collect();
         Self { layers }
     }
+
+    /// The same bits, with `algorithm` (a Winograd one, or direct) wherever this plan has a Winograd one.
+    #[must_use]
+    pub fn with_tiles(mut self, algorithm: Algorithm) -> Self {
+        let tiled = self.layers.values_mut().filter(|layer| layer.algorithm != Algorithm::Direct);
+        tiled.for_each(|layer| layer.algorithm = algorithm);
+        self
+    }
 }
 
 impl LayerPlan {

@@ -1,5 +1,5 @@
 //! Random but sound checkpoints: every kind of node, proven rings, reproducible from a seed. For tests and the
-//! committed fixture only.
+//! committed fixtures only.
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::arch::Arch;
 use crate::format::Checkpoint;
 use crate::plan::BitPlan;
+use crate::winograd::Algorithm;
 
 mod blocks;
 mod network;
@@ -23,6 +24,8 @@ pub struct Spec {
     pub classes: usize,
     /// Blocks after the first convolution; sum pooling and a linear layer follow them.
     pub blocks: Vec<Block>,
+    /// What the Winograd convolutions compute with, taken in turn; not empty.
+    pub algorithms: Vec<Algorithm>,
 }
 
 /// A block of a random network; widths, bits, shifts and exponents are drawn at random.
@@ -49,6 +52,17 @@ pub enum Block {
 }
 
 impl Spec {
+    /// All Winograd convolutions are F(2x2, 3x3).
+    pub fn new(image: [usize; 3], classes: usize, blocks: Vec<Block>) -> Self {
+        Self { image, classes, blocks, algorithms: vec![Algorithm::F2x2] }
+    }
+
+    /// The same network of other tiles.
+    #[must_use]
+    pub fn with_tiles(self, algorithms: &[Algorithm]) -> Self {
+        Self { algorithms: algorithms.to_vec(), ..self }
+    }
+
     /// Every kind of node once, on an odd-sized image.
     pub fn every_kind() -> Self {
         use Block::{Direct, Identity, OptionA, Projection, Winograd};
@@ -60,15 +74,17 @@ impl Spec {
             Winograd { padding: 2 },
             Direct { kernel: 1, stride: 1 },
         ];
-        Self { image: [3, 9, 8], classes: 5, blocks }
+        Self::new([3, 9, 8], 5, blocks)
     }
 
-    /// A small network: images up to 12x12, up to three blocks.
+    /// A small network: images up to 12x12, up to three blocks, tiles of one size or of both.
     pub fn random(seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let image = [rng.random_range(1..=3), rng.random_range(1..=12), rng.random_range(1..=12)];
         let blocks = (0..rng.random_range(0..=3)).map(|_| Block::random(&mut rng)).collect();
-        Self { image, classes: rng.random_range(1..=10), blocks }
+        let tiles = [&[Algorithm::F2x2][..], &[Algorithm::F4x4], &[Algorithm::F4x4, Algorithm::F2x2]];
+        let spec = Self::new(image, rng.random_range(1..=10), blocks);
+        spec.with_tiles(tiles[rng.random_range(0..tiles.len())])
     }
 }
 
@@ -87,14 +103,14 @@ impl Block {
 /// A network of this shape with random integer weights, tap shifts, bit exponents and output shifts; rings are the
 /// proven ones. The same seed and spec give the same checkpoint.
 ///
-/// A few seeds (about 1 in 100 of [`Spec::every_kind`], 1 in 20 of [`Spec::random`]) give logits that ignore the image:
-/// test many seeds, or use the fixture, whose logits are checked to differ.
+/// A few seeds (about 1 in 100 of [`Spec::every_kind`], 1 in 20 with 6x6 tiles and of [`Spec::random`]) give logits that ignore the image:
+/// test many seeds, or use the fixtures, whose logits are checked to differ.
 ///
 /// # Panics
 /// If the spec makes an impossible network, such as a kernel larger than its padded input.
 pub fn random_checkpoint(seed: u64, spec: &Spec) -> Checkpoint {
     let mut network = Network::new(seed, spec.image);
-    blocks::grow(&mut network, &spec.blocks, spec.classes);
+    blocks::grow(&mut network, spec);
     network.finish("random")
 }
 

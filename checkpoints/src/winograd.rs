@@ -12,18 +12,46 @@ pub enum Algorithm {
     Direct,
     /// Winograd F(2x2, 3x3): 4x4 tiles, 16 taps, 4 products an output. Stride 1, kernel 3 only.
     F2x2,
+    /// Winograd F(4x4, 3x3): 6x6 tiles, 36 taps, 2.25 products an output. Stride 1, kernel 3 only. Its transforms
+    /// have coefficients up to 8, so the same weight bits need wider rings.
+    F4x4,
 }
 
+// Lavin and Gray 2015 (arXiv 1509.09308, §4): points 0, ±1, ∞ and 0, ±1, ±2, ∞. Signs and factors are moved into G so that
+// A and B are integer matrices.
 const F2_BT: [[i64; 4]; 4] = [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]];
 const F2_AT: [[i64; 4]; 2] = [[1, 1, 1, 0], [0, 1, -1, -1]];
 const F2_G: [[f32; 3]; 4] = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]];
 
+const F4_BT: [[i64; 6]; 6] = [
+    [4, 0, -5, 0, 1, 0],
+    [0, -4, -4, 1, 1, 0],
+    [0, 4, -4, -1, 1, 0],
+    [0, -2, -1, 2, 1, 0],
+    [0, 2, -1, -2, 1, 0],
+    [0, 4, 0, -5, 0, 1],
+];
+const F4_AT: [[i64; 6]; 4] =
+    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]];
+const F4_G: [[f32; 3]; 6] = [
+    [1.0 / 4.0, 0.0, 0.0],
+    [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
+    [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
+    [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
+    [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
+    [0.0, 0.0, 1.0],
+];
+
 impl Algorithm {
+    /// Every algorithm.
+    pub const ALL: [Self; 3] = [Self::Direct, Self::F2x2, Self::F4x4];
+
     /// The name in tables and files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::F2x2 => "f2x2",
+            Self::F4x4 => "f4x4",
         }
     }
 
@@ -31,13 +59,8 @@ impl Algorithm {
     pub fn transform(self) -> Option<Transform> {
         match self {
             Self::Direct => None,
-            Self::F2x2 => Some(Transform {
-                outputs: 2,
-                tile: 4,
-                bt: F2_BT.iter().map(|row| row.to_vec()).collect(),
-                at: F2_AT.iter().map(|row| row.to_vec()).collect(),
-                g: F2_G.iter().map(|row| row.to_vec()).collect(),
-            }),
+            Self::F2x2 => Some(Transform::new(&F2_BT, &F2_AT, &F2_G)),
+            Self::F4x4 => Some(Transform::new(&F4_BT, &F4_AT, &F4_G)),
         }
     }
 
@@ -63,6 +86,20 @@ pub struct Transform {
 }
 
 impl Transform {
+    fn new<const T: usize, const M: usize>(
+        bt: &[[i64; T]; T],
+        at: &[[i64; T]; M],
+        g: &[[f32; 3]; T],
+    ) -> Self {
+        Self {
+            outputs: M,
+            tile: T,
+            bt: bt.iter().map(|row| row.to_vec()).collect(),
+            at: at.iter().map(|row| row.to_vec()).collect(),
+            g: g.iter().map(|row| row.to_vec()).collect(),
+        }
+    }
+
     /// Tiles that cover an output of this height or width.
     pub fn tiles(&self, outputs: usize) -> usize {
         outputs.div_ceil(self.outputs)
@@ -126,28 +163,48 @@ fn kronecker_square<T: Copy + std::ops::Mul<Output = T>>(matrix: &[Vec<T>]) -> V
 mod tests {
     use super::*;
 
-    /// Four times G is an integer matrix up to the factor 2 a side, so the identity can be checked in integers.
+    /// `(G⊗G)·kernel` times the square of G's common denominator, 2 or 24, in integers.
+    fn scaled_taps(transform: &Transform, denominator: i64, kernel: &[i64]) -> Vec<i64> {
+        let integer = |g: f32| {
+            let scaled = g * (denominator * denominator) as f32;
+            assert!((scaled - scaled.round()).abs() < 1e-4, "{g} has another denominator");
+            scaled.round() as i64
+        };
+        let rows = transform.kernel_coefficients();
+        rows.iter().map(|row| row.iter().zip(kernel).map(|(&g, &w)| integer(g) * w).sum()).collect()
+    }
+
+    /// Both sides are linear in the kernel, so its nine unit kernels are all kernels.
     #[test]
-    fn f2x2_of_integer_kernels_equals_four_times_the_correlation() {
-        let transform = Algorithm::F2x2.transform().unwrap();
-        let kernel: Vec<i64> = vec![3, -1, 4, 1, -5, 9, -2, 6, -5];
-        let u: Vec<i64> = transform
-            .kernel_coefficients()
-            .iter()
-            .map(|row| row.iter().zip(&kernel).map(|(&g, &w)| (4.0 * g) as i64 * w).sum())
-            .collect();
-        let mut effective = vec![vec![0; 16]; 4];
-        for term in transform.effective_terms() {
-            effective[term.output][term.position] += term.coefficient * u[term.tap];
-        }
-        for (output, row) in effective.iter().enumerate() {
-            let (p, q) = (output / 2, output % 2);
-            for (position, &value) in row.iter().enumerate() {
-                let (i, j) = (position / 4, position % 4);
-                let inside = (p..p + 3).contains(&i) && (q..q + 3).contains(&j);
-                let want = if inside { 4 * kernel[(i - p) * 3 + (j - q)] } else { 0 };
-                assert_eq!(value, want, "output ({p},{q}), input ({i},{j})");
+    fn tiles_of_every_unit_kernel_equal_the_correlation_times_the_squared_denominator() {
+        for (algorithm, denominator) in [(Algorithm::F2x2, 2), (Algorithm::F4x4, 24)] {
+            let transform = algorithm.transform().unwrap();
+            let (m, t) = (transform.outputs, transform.tile);
+            assert_eq!([m + 2, t * t], [t, algorithm.taps()]);
+            for element in 0..9 {
+                let mut kernel = [0; 9];
+                kernel[element] = 1;
+                let u = scaled_taps(&transform, denominator, &kernel);
+                let mut effective = vec![vec![0; t * t]; m * m];
+                for term in transform.effective_terms() {
+                    effective[term.output][term.position] += term.coefficient * u[term.tap];
+                }
+                for (output, row) in effective.iter().enumerate() {
+                    let hit = (output / m + element / 3) * t + output % m + element % 3;
+                    let mut want = vec![0; t * t];
+                    want[hit] = denominator * denominator;
+                    assert_eq!(row, &want, "{}, element {element}, output {output}", algorithm.name());
+                }
             }
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_files() {
+        for algorithm in Algorithm::ALL {
+            let name = format!("\"{}\"", algorithm.name());
+            assert_eq!(serde_json::to_string(&algorithm).unwrap(), name);
+            assert_eq!(serde_json::from_str::<Algorithm>(&name).unwrap(), algorithm);
         }
     }
 }

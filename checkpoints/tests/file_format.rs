@@ -95,6 +95,14 @@ fn a_graph_with_a_cycle_an_unprovable_range_an_escape_or_an_unknown_field_is_ref
     refused("terminal escape", "no control characters", |header| {
         with_graph(header, |json| json["classes"][0] = json!("\u{1b}[2J"));
     });
+    // What a reader of an earlier time does with `f4x4`.
+    refused(
+        "unknown algorithm",
+        "unknown variant `f6x6`, expected one of `direct`, `f2x2`, `f4x4`",
+        |header| {
+            with_graph(header, |json| json["nodes"][1]["op"]["conv"]["algorithm"] = json!("f6x6"));
+        },
+    );
     refused("unknown field", "colour", |header| with_graph(header, |json| json["colour"] = json!("red")));
 }
 
@@ -153,7 +161,7 @@ fn a_full_disk_is_an_error_and_leaves_the_old_file_whole() {
 
 /// One Winograd and one linear layer, a few thousand bytes.
 fn small() -> Checkpoint {
-    let spec = Spec { image: [1, 4, 4], classes: 2, blocks: vec![Block::Direct { kernel: 1, stride: 1 }] };
+    let spec = Spec::new([1, 4, 4], 2, vec![Block::Direct { kernel: 1, stride: 1 }]);
     random_checkpoint(4, &spec)
 }
 

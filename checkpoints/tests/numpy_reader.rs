@@ -1,4 +1,4 @@
-//! The NumPy reader computes the engine's logits, on the fixture and on the checkpoint that `EQO_CHECKPOINT` names.
+//! The NumPy reader computes the engine's logits, on the fixtures and on the checkpoint that `EQO_CHECKPOINT` names.
 //!
 //! `EQO_PYTHON` names an interpreter that has NumPy and safetensors; the default is `python3`.
 
@@ -11,7 +11,10 @@ use eqo_checkpoints::Checkpoint;
 use eqo_checkpoints::testing::random_image;
 
 const READER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/eqo_reader.py");
-const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tiny.safetensors");
+const FIXTURES: [&str; 2] = [
+    concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tiny.safetensors"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tiny-f4x4.safetensors"),
+];
 
 #[test]
 fn numpy_logits_equal_the_engines() {
@@ -24,7 +27,7 @@ fn numpy_logits_equal_the_engines() {
         return;
     }
     let named = std::env::var("EQO_CHECKPOINT").ok();
-    for path in std::iter::once(FIXTURE.to_owned()).chain(named) {
+    for path in FIXTURES.map(str::to_owned).into_iter().chain(named) {
         compare(&python, Path::new(&path));
     }
 }

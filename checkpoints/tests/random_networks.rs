@@ -6,15 +6,12 @@ use eqo_checkpoints::arch::{Arch, ArchOp};
 use eqo_checkpoints::graph::{Conv, Op, Output};
 use eqo_checkpoints::plan::BitPlan;
 use eqo_checkpoints::random;
-use eqo_checkpoints::winograd::Algorithm;
+use eqo_checkpoints::winograd::Algorithm::{self, Direct, F2x2, F4x4};
 use eqo_checkpoints::{Checkpoint, Error};
 
-fn network(name: &str, bits: [u8; 2], tiles: bool, seed: u64) -> Checkpoint {
+fn network(name: &str, bits: [u8; 2], tiles: Algorithm, seed: u64) -> Checkpoint {
     let arch = Arch::by_name(name, 10).expect("a known name");
-    let mut plan = BitPlan::uniform(&arch, bits[0], bits[1]);
-    if !tiles {
-        plan.layers.values_mut().for_each(|layer| layer.algorithm = Algorithm::Direct);
-    }
+    let plan = BitPlan::uniform(&arch, bits[0], bits[1]).with_tiles(tiles);
     random::checkpoint(&arch, &plan, seed, &|_, _| {}).expect("a plan that can be followed")
 }
 
@@ -27,13 +24,21 @@ fn convs(checkpoint: &Checkpoint) -> impl Iterator<Item = (usize, &Conv)> {
 
 #[test]
 fn the_same_seed_gives_the_same_file_and_another_seed_another() {
-    let bytes = |seed| network("cifar-resnet8", [4, 6], true, seed).to_bytes();
+    let bytes = |seed| network("cifar-resnet8", [4, 6], F2x2, seed).to_bytes();
     assert!(bytes(1) == bytes(1) && bytes(1) != bytes(2));
 }
 
 #[test]
 fn activations_neither_vanish_nor_saturate_and_logits_depend_on_the_image() {
-    for (bits, tiles) in [([2, 2], true), ([2, 6], true), ([3, 4], false), ([4, 6], true), ([8, 8], false)] {
+    for (bits, tiles) in [
+        ([2, 2], F2x2),
+        ([2, 6], F4x4),
+        ([2, 6], F2x2),
+        ([3, 4], Direct),
+        ([4, 6], F4x4),
+        ([4, 6], F2x2),
+        ([8, 8], Direct),
+    ] {
         let checkpoint = network("cifar-resnet8-b", bits, tiles, 3);
         let engine = checkpoint.engine();
         let images = random::images(9, 3, checkpoint.graph().shape(0));
@@ -56,7 +61,7 @@ fn activations_neither_vanish_nor_saturate_and_logits_depend_on_the_image() {
 /// average over layers, and of at most 23 at 8-bit weights.
 #[test]
 fn rings_are_as_wide_as_those_of_a_trained_resnet20() {
-    let checkpoint = network("cifar-resnet20", [4, 6], true, 1);
+    let checkpoint = network("cifar-resnet20", [4, 6], F2x2, 1);
     let mut means = Vec::new();
     for (id, conv) in convs(&checkpoint) {
         let eight = conv.weight_bits() == 8;
@@ -72,7 +77,7 @@ fn rings_are_as_wide_as_those_of_a_trained_resnet20() {
 #[test]
 fn every_known_architecture_keeps_its_shapes_and_the_bits_of_its_plan() {
     for name in ["cifar-resnet8", "cifar-resnet8-b"] {
-        let (arch, checkpoint) = (Arch::by_name(name, 10).unwrap(), network(name, [2, 6], true, 1));
+        let (arch, checkpoint) = (Arch::by_name(name, 10).unwrap(), network(name, [2, 6], F2x2, 1));
         for (id, shape) in arch.shapes().into_iter().enumerate() {
             assert_eq!(checkpoint.graph().shape(id), shape, "{name}, node {id}");
         }
@@ -107,7 +112,7 @@ fn plans_that_cannot_be_followed_are_refused_by_layer() {
     grey.nodes[0].op = ArchOp::Input { shape: [1, 32, 32] };
     assert!(random::checkpoint(&grey, &BitPlan::uniform(&arch, 4, 6), 1, &|_, _| {}).is_err());
     let strided = |plan: &mut BitPlan| {
-        plan.layers.get_mut("layer2.0.conv1").unwrap().algorithm = Algorithm::F2x2;
+        plan.layers.get_mut("layer2.0.conv1").unwrap().algorithm = F2x2;
     };
     assert_eq!(refused(&strided), ("layer2.0.conv1".to_owned(), "algorithm"));
 }

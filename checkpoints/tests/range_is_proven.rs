@@ -28,13 +28,15 @@ proptest! {
 
     #[test]
     fn a_single_convolution_attains_both_bounds(
-        codes in prop::collection::vec(-8_i8..8, 16 * 2),
-        shifts in prop::collection::vec(0_u8..4, 16),
+        algorithm in prop::sample::select(vec![Algorithm::F2x2, Algorithm::F4x4]),
+        codes in prop::collection::vec(-8_i8..8, 36 * 2),
+        shifts in prop::collection::vec(0_u8..4, 36),
         offsets in prop::collection::vec(0_i16..=255, 2),
         bias in -1000_i64..1000,
     ) {
-        // One tile of F(2,3) on a 4x4 image without padding: every pixel counts once, no output is near an edge.
-        let (graph, weights) = one_convolution(codes, &shifts, &offsets, bias);
+        // One tile on an image of its size without padding: every pixel counts once, no output is near an edge.
+        let layer = LayerWeights { codes: codes[..2 * algorithm.taps()].to_vec(), bias: vec![bias] };
+        let (graph, weights) = one_convolution(algorithm, layer, &shifts[..algorithm.taps()], &offsets);
         let range = prove(&graph, &weights).unwrap().pop().unwrap();
         let engine = Engine::new(graph, &weights).unwrap();
         prop_assert_eq!(extremes(&engine), range.bounds[0]);
@@ -78,7 +80,8 @@ fn requantization_needs_room_for_its_constants() {
 
 #[test]
 fn accumulators_beyond_62_bits_are_refused_without_overflow() {
-    let (graph, mut weights) = one_convolution(vec![-8; 32], &[0; 16], &[0, 255], 0);
+    let layer = LayerWeights { codes: vec![-8; 32], bias: vec![0] };
+    let (graph, mut weights) = one_convolution(Algorithm::F2x2, layer, &[0; 16], &[0, 255]);
     for bias in [i64::MIN, i64::MAX, 1 << 61] {
         weights.layers.values_mut().for_each(|layer| layer.bias = vec![bias]);
         let error = fit_rings(graph.graph().clone(), &weights).err().unwrap().to_string();
@@ -109,10 +112,10 @@ fn weights_that_do_not_match_the_graph_are_refused() {
 }
 
 fn one_convolution(
-    codes: Vec<i8>,
+    algorithm: Algorithm,
+    layer: LayerWeights,
     shifts: &[u8],
     offsets: &[i16],
-    bias: i64,
 ) -> (eqo_checkpoints::graph::CheckedGraph, Weights) {
     let conv = Conv {
         input: 0,
@@ -121,20 +124,20 @@ fn one_convolution(
         kernel: 3,
         stride: 1,
         padding: 0,
-        algorithm: Algorithm::F2x2,
+        algorithm,
         weight_exponents: vec![(0..4).collect()],
         tap_shifts: shifts.iter().map(|&shift| vec![shift]).collect(),
         shortcut: None,
         ring_bits: vec![0],
         output: Output::Accumulator,
     };
-    let input = Input { height: 4, width: 4, offsets: offsets.to_vec() };
+    let side = shifts.len().isqrt();
+    let input = Input { height: side, width: side, offsets: offsets.to_vec() };
     let nodes = vec![
         Node { name: "input".to_owned(), op: Op::Input(input) },
         Node { name: "conv".to_owned(), op: Op::Conv(conv) },
     ];
     let graph = Graph { name: "one".to_owned(), classes: vec!["only".to_owned()], logit_exponent: 0, nodes };
-    let layer = LayerWeights { codes, bias: vec![bias] };
     let weights = Weights { layers: [("conv".to_owned(), layer)].into() };
     let graph = match fit_rings(graph, &weights) {
         Ok(graph) => graph,
@@ -146,13 +149,14 @@ fn one_convolution(
 /// Smallest and largest output the engine can be made to give, found by a black-box search: the kernel of each output
 /// is read off by unit images, then every pixel goes to the end its sign asks for.
 fn extremes(engine: &Engine) -> (i64, i64) {
-    let run = |image: &[u8; 32]| engine.run(image).expect("an image of the graph's shape");
-    let base = run(&[0; 32]);
+    let run = |image: &[u8]| engine.run(image).expect("an image of the graph's shape");
+    let dark = vec![0_u8; engine.graph().shape(0).iter().product()];
+    let base = run(&dark);
     let mut worst = (i64::MAX, i64::MIN);
     for (output, base) in base.iter().enumerate() {
-        let (mut low, mut high) = ([0_u8; 32], [0_u8; 32]);
-        for pixel in 0..32 {
-            let mut image = [0; 32];
+        let (mut low, mut high) = (dark.clone(), dark.clone());
+        for pixel in 0..dark.len() {
+            let mut image = dark.clone();
             image[pixel] = 1;
             let end = if run(&image)[output] > *base { &mut high } else { &mut low };
             end[pixel] = 255;

@@ -23,7 +23,7 @@ const VERSION: u16 = 2;
 const TIMEOUT: Duration = Duration::from_millis(500);
 
 fn checkpoint() -> Checkpoint {
-    random_checkpoint(3, &Spec { image: [1, 6, 6], classes: 3, blocks: vec![] })
+    random_checkpoint(3, &Spec::new([1, 6, 6], 3, vec![]))
 }
 
 /// Joins two parties; both results.

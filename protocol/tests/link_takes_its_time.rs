@@ -164,7 +164,7 @@ fn counts_of(meter: &Meter) -> Vec<(Scope, Traffic)> {
 
 /// A small private inference; logits and both parties' reports.
 fn inference(link: Option<Link>) -> (Vec<Vec<i64>>, [Report; 2]) {
-    let checkpoint = random_checkpoint(3, &Spec { image: [1, 6, 6], classes: 3, blocks: vec![] });
+    let checkpoint = random_checkpoint(3, &Spec::new([1, 6, 6], 3, vec![]));
     let image = random_image(5, &checkpoint);
     let server = |channel| serve_connection(channel, &checkpoint, &ServerConfig::default());
     let client = |channel| {

@@ -72,7 +72,7 @@ fn same_image_again_and_again(checkpoint: &Checkpoint) -> (Vec<Opened>, [Transcr
 
 #[test]
 fn every_message_of_an_inference_is_uniform_though_image_weights_and_logits_are_the_same() {
-    let spec = Spec { image: [1, 4, 4], classes: 2, blocks: vec![Block::Winograd { padding: 1 }] };
+    let spec = Spec::new([1, 4, 4], 2, vec![Block::Winograd { padding: 1 }]);
     let checkpoint = random_checkpoint(3, &spec);
     let (opened, [to_server, to_client]) = same_image_again_and_again(&checkpoint);
     assert!(opened.iter().all(|(_, logits)| logits == &opened[0].1));

@@ -21,7 +21,7 @@ use eqo_protocol::transport::{Channel, FRAME_HEADER, TransportConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 fn checkpoint() -> Checkpoint {
-    random_checkpoint(6, &Spec { image: [1, 8, 8], classes: 4, blocks: vec![Block::Identity] })
+    random_checkpoint(6, &Spec::new([1, 8, 8], 4, vec![Block::Identity]))
 }
 
 /// What both parties hear in a session of several inferences of one image, some prepared, the server first.

@@ -11,7 +11,8 @@ use eqo_checkpoints::arch::Arch;
 use eqo_checkpoints::cost::OtKind;
 use eqo_checkpoints::graph::{Op, Output};
 use eqo_checkpoints::plan::BitPlan;
-use eqo_checkpoints::testing::{Spec, random_arch, random_checkpoint};
+use eqo_checkpoints::testing::{Block, Spec, random_arch, random_checkpoint};
+use eqo_checkpoints::winograd::Algorithm;
 use eqo_protocol::testing::seeded;
 use rand::RngExt;
 
@@ -39,11 +40,29 @@ fn random_networks_equal_the_engine_bit_for_bit_and_cost_what_was_predicted() {
     }
 }
 
+/// On sides that are no multiple of a tile's outputs.
+#[test]
+fn networks_of_6x6_tiles_equal_the_engine_bit_for_bit_and_cost_what_was_predicted() {
+    for tiles in [&[Algorithm::F4x4][..], &[Algorithm::F2x2, Algorithm::F4x4]] {
+        check(
+            &random_checkpoint(3, &Spec::every_kind().with_tiles(tiles)),
+            OtKind::Ferret,
+            &[Infer(2), Classify(1)],
+        );
+        for (seed, [height, width]) in [[7, 7], [5, 9], [1, 3]].into_iter().enumerate() {
+            let blocks = vec![Block::Identity, Block::OptionA];
+            let spec = Spec::new([2, height, width], 4, blocks).with_tiles(tiles);
+            check(&random_checkpoint(seed as u64, &spec), OtKind::SoftSpoken4, &[Infer(1), Classify(3)]);
+        }
+    }
+}
+
 /// Any sound ring does, not just the smallest: channels of one layer from the proven width to 62 bits.
 #[test]
 fn networks_with_rings_wider_than_proven_equal_the_engine() {
     for seed in 0..6 {
-        let proven = random_checkpoint(seed, &Spec::every_kind());
+        let tiles = [Algorithm::F2x2, Algorithm::F4x4][seed as usize % 2];
+        let proven = random_checkpoint(seed, &Spec::every_kind().with_tiles(&[tiles]));
         let mut rng = seeded(seed);
         let mut graph = proven.graph().graph().clone();
         for node in &mut graph.nodes {

@@ -22,7 +22,7 @@ use eqo_protocol::transport::{TransportConfig, memory_pair};
 use rand::RngExt;
 
 fn small(seed: u64, classes: usize) -> Checkpoint {
-    random_checkpoint(seed, &Spec { image: [2, 6, 5], classes, blocks: vec![Block::OptionA] })
+    random_checkpoint(seed, &Spec::new([2, 6, 5], classes, vec![Block::OptionA]))
 }
 
 #[test]

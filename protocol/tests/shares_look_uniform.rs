@@ -71,7 +71,7 @@ fn first_conv(checkpoint: &Checkpoint) -> (&str, &Conv) {
 
 #[test]
 fn product_shares_are_uniform_at_both_parties_whatever_weights_and_inputs() {
-    let checkpoint = random_checkpoint(4, &Spec { image: [1, 4, 4], classes: 2, blocks: vec![] });
+    let checkpoint = random_checkpoint(4, &Spec::new([1, 4, 4], 2, vec![]));
     let (name, conv) = first_conv(&checkpoint);
     let codes = &checkpoint.weights().layers[name].codes;
     let lanes = 1 << 10;

@@ -147,7 +147,7 @@ fn bits(words: &[u64]) -> Vec<bool> {
 
 #[test]
 fn products() {
-    let checkpoint = random_checkpoint(4, &Spec { image: [1, 4, 4], classes: 2, blocks: vec![] });
+    let checkpoint = random_checkpoint(4, &Spec::new([1, 4, 4], 2, vec![]));
     let node = checkpoint.graph().nodes().iter().find_map(|node| match &node.op {
         Op::Conv(conv) => Some((&node.name, conv)),
         _ => None,

@@ -8,6 +8,7 @@ use burn::tensor::Device;
 use eqo_checkpoints::arch::Arch;
 use eqo_checkpoints::engine::Engine;
 use eqo_checkpoints::plan::BitPlan;
+use eqo_checkpoints::winograd::Algorithm::{F2x2, F4x4};
 use eqo_datasets::{Dataset, Normalization, synthetic};
 use eqo_quant::verify::{Verified, verify};
 use eqo_quant::{Error, fold, lower};
@@ -38,17 +39,20 @@ fn compare(engine: &Engine, net: &QatNet, images: &Dataset) -> Result<Verified, 
 #[test]
 fn fake_quantization_equals_the_integer_engine_on_every_tensor_at_every_width() {
     let images = synthetic::generate(3, 6);
-    for (name, weight_bits, act_bits) in [
-        ("cifar-resnet8", 4, 6),
-        ("cifar-resnet8", 2, 6),
-        ("cifar-resnet8-b", 3, 4),
-        ("cifar-resnet8-b", 8, 8),
+    for (name, weight_bits, act_bits, tiles) in [
+        ("cifar-resnet8", 4, 6, F2x2),
+        ("cifar-resnet8", 4, 6, F4x4),
+        ("cifar-resnet8", 2, 6, F2x2),
+        ("cifar-resnet8", 2, 6, F4x4),
+        ("cifar-resnet8-b", 3, 4, F4x4),
+        ("cifar-resnet8-b", 8, 8, F2x2),
+        ("cifar-resnet8-b", 8, 8, F4x4),
     ] {
         let arch = Arch::by_name(name, 10).unwrap();
-        let plan = BitPlan::uniform(&arch, weight_bits, act_bits);
+        let plan = BitPlan::uniform(&arch, weight_bits, act_bits).with_tiles(tiles);
         let net = quantized(&arch, &plan, &images, &Device::flex());
         let verified = compare(&engine(&arch, &plan, &net, &images), &net, &images)
-            .unwrap_or_else(|error| panic!("{name} W{weight_bits}A{act_bits}: {error}"));
+            .unwrap_or_else(|error| panic!("{name} W{weight_bits}A{act_bits} {tiles:?}: {error}"));
         assert_eq!(verified.tensors, images.len() * arch.nodes.len());
     }
 }

@@ -18,6 +18,8 @@ pub mod recipe;
 pub mod tensors;
 
 mod interpret;
+mod kernels;
+mod ops;
 mod quantizer;
 mod state_dict;
 #[cfg(test)]

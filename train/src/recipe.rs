@@ -23,7 +23,7 @@ pub struct Recipe {
     pub name: String,
     /// Seed of everything random: initial weights, order of images, augmentation, splits.
     pub seed: u64,
-    /// `flex`, `ndarray` or `wgpu` (the last two when built in).
+    /// A name of [`crate::device::DEVICES`].
     pub device: String,
     /// The network.
     pub model: ModelSection,

@@ -30,9 +30,10 @@ pub(crate) fn tap_weights(weight: Tensor<4>, algorithm: Algorithm) -> Tensor<3> 
     taps.reshape([0, out as i32, inputs as i32])
 }
 
-/// The convolution that `taps` `[positions, out, in]` stand for; `x` is `[batch, in, height, width]`.
+/// The convolution that `taps` `[positions, out, in]` stand for; `x` is `[in, height, width, batch]`, as the output.
 pub(crate) fn convolve(x: Tensor<4>, taps: Tensor<3>, bias: Tensor<1>, geometry: Geometry) -> Tensor<4> {
-    match geometry.algorithm.transform() {
+    let x = x.permute([3, 0, 1, 2]);
+    let y = match geometry.algorithm.transform() {
         Some(transform) => convolve_tiles(x, taps, bias, (&transform, geometry.padding)),
         None => {
             let [_, out, inputs] = taps.dims();
@@ -41,7 +42,8 @@ pub(crate) fn convolve(x: Tensor<4>, taps: Tensor<3>, bias: Tensor<1>, geometry:
             let options = ConvOptions::new([geometry.stride; 2], [geometry.padding; 2], [1; 2], 1);
             conv2d(x, weight, Some(bias), options)
         }
-    }
+    };
+    y.permute([1, 2, 3, 0])
 }
 
 /// One stride-m convolution gives the m² outputs of every tile as channels; they are then interleaved into the image.
@@ -94,6 +96,8 @@ fn matrix(rows: &[Vec<f32>], device: &Device) -> Tensor<2> {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Tolerance;
+
     use super::*;
 
     /// Small integers, so that every sum is exact and comparisons need no tolerance.
@@ -101,6 +105,11 @@ mod tests {
         let count: usize = shape.iter().product();
         let values: Vec<f32> = (0..count).map(|i| ((i * 31 + seed * 7) % 17) as f32 - 8.0).collect();
         Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+    }
+
+    /// [`super::convolve`] of `[batch, in, height, width]`.
+    fn convolve(x: Tensor<4>, taps: Tensor<3>, bias: Tensor<1>, geometry: Geometry) -> Tensor<4> {
+        super::convolve(x.permute([1, 2, 3, 0]), taps, bias, geometry).permute([3, 0, 1, 2])
     }
 
     fn geometry(algorithm: Algorithm, padding: usize) -> Geometry {
@@ -113,41 +122,48 @@ mod tests {
             let x = integers([2, 3, height, width], 1);
             let weight = integers([5, 3, 3, 3], 2);
             let bias = integers([5], 3);
-            let [direct, tiles] = [Algorithm::Direct, Algorithm::F2x2].map(|algorithm| {
+            let [direct, two, four] = Algorithm::ALL.map(|algorithm| {
                 let taps = tap_weights(weight.clone(), algorithm);
-                assert_eq!(taps.dims()[0], if algorithm == Algorithm::Direct { 9 } else { 16 });
+                assert_eq!(taps.dims()[0], if algorithm == Algorithm::Direct { 9 } else { algorithm.taps() });
                 convolve(x.clone(), taps, bias.clone(), geometry(algorithm, padding))
             });
-            assert_eq!(tiles.dims(), [2, 5, height + 2 * padding - 2, width + 2 * padding - 2]);
-            tiles.into_data().assert_eq(&direct.into_data(), true);
+            assert_eq!(two.dims(), [2, 5, height + 2 * padding - 2, width + 2 * padding - 2]);
+            two.into_data().assert_eq(&direct.to_data(), true);
+            // G of F(4x4, 3x3) has thirds.
+            let tolerance = Tolerance::<f32>::absolute(1e-3);
+            four.into_data().assert_approx_eq(&direct.into_data(), tolerance);
         }
     }
 
     /// `Aᵀ[U ⊙ (Bᵀ d B)]A` of one tile, with loops.
-    fn tile_output(u: &[f32], d: &[f32]) -> Vec<f32> {
-        let transform = Algorithm::F2x2.transform().unwrap();
+    fn tile_output(transform: &Transform, u: &[f32], d: &[f32]) -> Vec<f32> {
         let (output, input) = (transform.output_coefficients(), transform.input_coefficients());
-        let tap =
-            |tap: usize| -> f32 { u[tap] * (0..16).map(|at| input[tap][at] as f32 * d[at]).sum::<f32>() };
-        output.iter().map(|row| (0..16).map(|index| row[index] as f32 * tap(index)).sum()).collect()
+        let sum =
+            |row: &[i64], values: &[f32]| row.iter().zip(values).map(|(&c, v)| c as f32 * v).sum::<f32>();
+        let products: Vec<f32> = input.iter().zip(u).map(|(row, u)| u * sum(row, d)).collect();
+        output.iter().map(|row| sum(row, &products)).collect()
     }
 
     #[test]
     fn arbitrary_taps_act_as_tile_wise_multiplication() {
-        let (x, taps) = (integers([1, 3, 4, 4], 4), integers([16, 2, 3], 5));
-        let bias = Tensor::zeros([2], &x.device());
-        let y = convolve(x.clone(), taps.clone(), bias, geometry(Algorithm::F2x2, 0));
-        let [x, taps] = [x.into_data_as::<f32>(), taps.into_data_as::<f32>()]
-            .map(|data| data.iter::<f32>().collect::<Vec<_>>());
-        let found: Vec<f32> = y.into_data_as::<f32>().iter::<f32>().collect();
-        for out in 0..2 {
-            let mut want = vec![0.0; 4];
-            for input in 0..3 {
-                let u: Vec<f32> = (0..16).map(|tap| taps[tap * 6 + out * 3 + input]).collect();
-                let part = tile_output(&u, &x[input * 16..(input + 1) * 16]);
-                want.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+        for algorithm in [Algorithm::F2x2, Algorithm::F4x4] {
+            let transform = algorithm.transform().unwrap();
+            let (t, outputs) = (transform.tile, transform.outputs * transform.outputs);
+            let (x, taps) = (integers([1, 3, t, t], 4), integers([t * t, 2, 3], 5));
+            let bias = Tensor::zeros([2], &x.device());
+            let y = convolve(x.clone(), taps.clone(), bias, geometry(algorithm, 0));
+            let [x, taps] = [x.into_data_as::<f32>(), taps.into_data_as::<f32>()]
+                .map(|data| data.iter::<f32>().collect::<Vec<_>>());
+            let found: Vec<f32> = y.into_data_as::<f32>().iter::<f32>().collect();
+            for out in 0..2 {
+                let mut want = vec![0.0; outputs];
+                for (input, d) in x.chunks(t * t).enumerate() {
+                    let u: Vec<f32> = (0..t * t).map(|tap| taps[tap * 6 + out * 3 + input]).collect();
+                    let part = tile_output(&transform, &u, d);
+                    want.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+                }
+                assert_eq!(found[out * outputs..(out + 1) * outputs], want, "{algorithm:?}");
             }
-            assert_eq!(found[out * 4..(out + 1) * 4], want);
         }
     }
 

@@ -2,71 +2,78 @@
 
 use rand::RngExt;
 
-use super::Block;
 use super::network::{ConvSpec, Network};
+use super::{Block, Spec};
 use crate::graph::NodeId;
 use crate::winograd::Algorithm;
 
 /// First convolution, blocks, sum pooling and a linear layer.
-pub(super) fn grow(network: &mut Network, blocks: &[Block], classes: usize) {
-    winograd(network, 1, 4);
-    for &block in blocks {
-        grow_block(network, block);
-    }
+pub(super) fn grow(network: &mut Network, spec: &Spec) {
+    let mut blocks = Blocks { network, tiles: spec.algorithms.iter().copied().cycle() };
+    blocks.winograd(1, 4);
+    spec.blocks.iter().for_each(|&block| blocks.grow(block));
     let pooled = network.sum_pool("pool", network.last());
-    let linear = direct(network, pooled, [1, 1, 0], classes);
+    let linear = direct(network, pooled, [1, 1, 0], spec.classes);
     network.conv("linear", ConvSpec { act_bits: None, ..linear });
 }
 
-fn grow_block(network: &mut Network, block: Block) {
-    let x = network.last();
-    let channels = network.channels(x);
-    let random = network.rng.random_range(1..=5);
-    match block {
-        Block::Winograd { padding } => winograd(network, padding, random),
-        Block::Direct { kernel, stride } => {
-            let spec = direct(network, x, [kernel, stride, kernel / 2], random);
-            push(network, spec);
-        }
-        Block::Identity => {
-            winograd(network, 1, channels);
-            residual(network, [x, 1, 0], channels);
-        }
-        Block::OptionA => {
-            let spec = direct(network, x, [3, 2, 1], channels + 2);
-            push(network, spec);
-            residual(network, [x, 2, 1], channels + 2);
-        }
-        Block::Projection => {
-            let spec = direct(network, x, [1, 2, 0], random);
-            let projected = push(network, ConvSpec { act_bits: None, ..spec });
-            let spec = direct(network, x, [3, 2, 1], random);
-            push(network, spec);
-            residual(network, [projected, 1, 0], random);
+struct Blocks<'a, Tiles> {
+    network: &'a mut Network,
+    tiles: Tiles,
+}
+
+impl<Tiles: Iterator<Item = Algorithm>> Blocks<'_, Tiles> {
+    fn grow(&mut self, block: Block) {
+        let x = self.network.last();
+        let channels = self.network.channels(x);
+        let random = self.network.rng.random_range(1..=5);
+        match block {
+            Block::Winograd { padding } => self.winograd(padding, random),
+            Block::Direct { kernel, stride } => {
+                let spec = direct(self.network, x, [kernel, stride, kernel / 2], random);
+                push(self.network, spec);
+            }
+            Block::Identity => {
+                self.winograd(1, channels);
+                self.residual([x, 1, 0], channels);
+            }
+            Block::OptionA => {
+                let spec = direct(self.network, x, [3, 2, 1], channels + 2);
+                push(self.network, spec);
+                self.residual([x, 2, 1], channels + 2);
+            }
+            Block::Projection => {
+                let spec = direct(self.network, x, [1, 2, 0], random);
+                let projected = push(self.network, ConvSpec { act_bits: None, ..spec });
+                let spec = direct(self.network, x, [3, 2, 1], random);
+                push(self.network, spec);
+                self.residual([projected, 1, 0], random);
+            }
         }
     }
-}
 
-/// A Winograd convolution of the last node.
-fn winograd(network: &mut Network, padding: usize, out_channels: usize) {
-    let spec = f2x2(network, padding, out_channels);
-    push(network, spec);
-}
+    /// A Winograd convolution of the last node.
+    fn winograd(&mut self, padding: usize, out_channels: usize) {
+        let spec = self.tiled(padding, out_channels);
+        push(self.network, spec);
+    }
 
-/// A Winograd convolution of the last node with a residual `[node, stride, channel offset]`.
-fn residual(network: &mut Network, shortcut: [usize; 3], out_channels: usize) {
-    let spec = f2x2(network, 1, out_channels);
-    push(network, ConvSpec { shortcut: Some(shortcut), ..spec });
+    /// A Winograd convolution of the last node with a residual `[node, stride, channel offset]`.
+    fn residual(&mut self, shortcut: [usize; 3], out_channels: usize) {
+        let spec = self.tiled(1, out_channels);
+        push(self.network, ConvSpec { shortcut: Some(shortcut), ..spec });
+    }
+
+    fn tiled(&mut self, padding: usize, out_channels: usize) -> ConvSpec {
+        let algorithm = self.tiles.next().unwrap_or(Algorithm::F2x2);
+        let spec = direct(self.network, self.network.last(), [3, 1, padding], out_channels);
+        let exponents = exponents(self.network, algorithm.taps());
+        ConvSpec { algorithm, exponents, ..spec }
+    }
 }
 
 fn push(network: &mut Network, spec: ConvSpec) -> NodeId {
     network.conv(&format!("conv{}", network.last() + 1), spec)
-}
-
-fn f2x2(network: &mut Network, padding: usize, out_channels: usize) -> ConvSpec {
-    let spec = direct(network, network.last(), [3, 1, padding], out_channels);
-    let exponents = exponents(network, Algorithm::F2x2.taps());
-    ConvSpec { algorithm: Algorithm::F2x2, exponents, ..spec }
 }
 
 /// A direct convolution with `[kernel, stride, padding]`.

@@ -57,7 +57,10 @@ impl Network {
         let [in_channels, height, width] = self.shapes[spec.input];
         let out = |size: usize| (size + 2 * spec.padding - spec.kernel) / spec.stride + 1;
         let shape = [spec.out_channels, out(height), out(width)];
-        let tap_shifts = (0..spec.algorithm.taps()).map(|_| self.shifts(spec.out_channels, 0..=3)).collect();
+        let tap_shifts = balancing_shifts(spec.algorithm)
+            .into_iter()
+            .map(|least| self.shifts(spec.out_channels, least..=least + 3))
+            .collect();
         let mut conv = Conv {
             input: spec.input,
             in_channels,
@@ -150,6 +153,20 @@ impl Network {
     fn shifts(&mut self, count: usize, range: std::ops::RangeInclusive<u8>) -> Vec<u8> {
         (0..count).map(|_| self.rng.random_range(range.clone())).collect()
     }
+}
+
+/// Shifts that let every tap add about the same to a tile's outputs at most: as in a trained network, taps that the
+/// transforms enlarge have fine scales. Without them the outputs of a tile of F(4x4, 3x3) differ by up to 2^6 in size.
+fn balancing_shifts(algorithm: Algorithm) -> Vec<u8> {
+    let Some(transform) = algorithm.transform() else { return vec![0] };
+    let (output, input) = (transform.output_coefficients(), transform.input_coefficients());
+    let gain = |(tap, row): (usize, &Vec<i64>)| {
+        let length = (row.iter().map(|b| b * b).sum::<i64>() as f32).sqrt();
+        output.iter().map(|row| row[tap].abs()).max().unwrap_or(0) as f32 * length
+    };
+    let gains: Vec<f32> = input.iter().enumerate().map(gain).collect();
+    let largest = gains.iter().copied().fold(0.0, f32::max);
+    gains.iter().map(|gain| (largest / gain).log2().round() as u8).collect()
 }
 
 /// A sum of n random terms strays about `width / (2·√n)` from the middle of its range; at least 1. Without that

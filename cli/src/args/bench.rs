@@ -81,4 +81,7 @@ pub(crate) enum Tile {
     /// Winograd F(2x2, 3x3).
     #[value(name = "2")]
     Two,
+    /// Winograd F(4x4, 3x3).
+    #[value(name = "4")]
+    Four,
 }

@@ -8,6 +8,7 @@ use eqo_train::fit::record_test_accuracy;
 use serde::Serialize;
 
 use crate::args::{Stage, TrainArgs};
+use crate::commands::lr_find;
 use crate::exit::Failure;
 use crate::float::Network;
 use crate::output::{self, percent};
@@ -26,6 +27,9 @@ struct Trained {
 
 pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     let recipe = run_folder::recipe(&args.recipe)?;
+    if args.lr_find {
+        return lr_find::run(args, &recipe);
+    }
     let run =
         Run { resume: args.resume, plain: args.plain || args.json, ..Run::new(&recipe, args.out.as_deref()) };
     let trained = with_pipeline(&recipe, &run, |pipeline, hooks| {

@@ -5,15 +5,17 @@ use std::cell::RefCell;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation};
 use eqo_checkpoints::arch::{Arch, ArchNode};
-use eqo_checkpoints::scales::{best_exponent, code_range};
+use eqo_checkpoints::scales::best_exponent;
 use eqo_datasets::{Dataset, Normalization};
+use ndarray::ArrayD;
 
 use super::QatNet;
 use super::spec::LayerSpec;
+use crate::classifier::Classifier;
 use crate::interpret::{self, Nodes};
 use crate::quantizer::largest_level;
 use crate::tensors::{NamedTensors, to_device};
-use crate::{pixels, winograd};
+use crate::{Result, pixels, winograd};
 
 /// Activation values looked at for one scale: enough for a stable error, few enough to search on the host.
 const SAMPLES: usize = 200_000;
@@ -25,41 +27,42 @@ const SAMPLES: usize = 200_000;
 const FINEST_BELOW_OUTPUT: i32 = 6;
 
 impl QatNet {
-    /// Chooses every layer's weight exponents, with the activation scales in force.
-    pub(super) fn choose_weight_exponents(&mut self) {
+    /// The network with the exponents of least error for every layer's weights, given the activation scales in force.
+    pub(super) fn with_best_steps(&self, device: &Device) -> Result<Self> {
         let net = self.clone().valid();
         let wiring = net.wiring();
-        for (index, spec) in self.specs.iter_mut().enumerate() {
-            let taps = net.float_taps(index);
-            let best = least_error(spec, &taps);
+        let mut tensors = net.to_tensors();
+        for (index, spec) in net.specs.iter().enumerate() {
+            let best = least_error(spec, &net.float_taps(index));
             let floor = wiring.requantized_at(&net.arch, index).map_or(i32::MIN, |output| {
                 output - i32::from(spec.weight_bits) - FINEST_BELOW_OUTPUT - wiring.input(index)
             });
             // All-zero groups get the coarsest exponent of the layer, which never makes an accumulator finer.
-            let coarsest = best.iter().flatten().flatten().max().copied().unwrap_or(0);
-            let chosen = |exponent: &Option<i32>| exponent.unwrap_or(coarsest).max(floor);
-            spec.exponents = best.iter().map(|row| row.iter().map(chosen).collect()).collect();
+            let coarsest = best.iter().flatten().max().copied().unwrap_or(0);
+            let chosen = |exponent: &Option<i32>| exponent.unwrap_or(coarsest).max(floor) as f32;
+            let steps =
+                ArrayD::from_shape_vec(spec.step_shape().as_slice(), best.iter().map(chosen).collect());
+            let steps = steps.expect("one exponent for each row and group");
+            tensors.insert(format!("{}.log2_step", spec.name), steps);
         }
+        self.with_tensors(&tensors, "weight steps", device)
     }
 }
 
-/// The exponent of least error of each tap and output channel, `None` where all weights are zero.
+/// The exponent of least error of each row and group of steps, `None` where all weights are zero.
 ///
 /// A group is one output channel of one tap; of all kernel positions for direct convolution; or the whole layer.
-fn least_error(spec: &LayerSpec, taps: &Tensor<3>) -> Vec<Vec<Option<i32>>> {
-    let [_, out, inputs] = taps.dims();
-    let values: Vec<f32> = taps.to_data_as::<f32>().iter::<f32>().collect();
-    let range = code_range(spec.weight_bits);
-    if spec.one_scale {
-        return vec![vec![best_exponent(&values, range); out]];
-    }
-    let channel = |positions: &[f32], o: usize| -> Vec<f32> {
-        let rows = positions.chunks(inputs).skip(o).step_by(out);
-        rows.flatten().copied().collect()
+fn least_error(spec: &LayerSpec, taps: &[f32]) -> Vec<Option<i32>> {
+    let [out, inputs, ..] = spec.shape;
+    let [rows, groups] = spec.step_shape();
+    let channel = |row: &[f32], group: usize| -> Vec<f32> {
+        let each = row.chunks(inputs).enumerate();
+        each.filter(|(at, _)| groups == 1 || at % out == group).flat_map(|(_, row)| row).copied().collect()
     };
-    let group = values.len() / spec.exponents.len();
-    let tap = |positions: &[f32]| (0..out).map(|o| best_exponent(&channel(positions, o), range)).collect();
-    values.chunks(group).map(tap).collect()
+    let row = |row: &[f32]| -> Vec<Option<i32>> {
+        (0..groups).map(|group| spec.codebook.best_exponent(&channel(row, group))).collect()
+    };
+    taps.chunks(taps.len() / rows).flat_map(row).collect()
 }
 
 /// The folded network in floats, on integer input, noting the exponent of every activation it passes.
@@ -107,7 +110,7 @@ impl Nodes for FloatNetwork<'_> {
         shortcut: Option<Tensor<4>>,
     ) -> Tensor<4> {
         let (spec, (weight, bias)) = (&self.specs[index], &self.layers[index]);
-        let taps = spec.float_taps(weight.clone());
+        let taps = spec.generic_taps(weight.clone());
         let mut y = winograd::convolve(input, taps, bias.clone(), spec.geometry);
         if let Some(shortcut) = shortcut {
             y = y + shortcut;
@@ -125,6 +128,6 @@ impl Nodes for FloatNetwork<'_> {
     }
 
     fn pool(&self, input: Tensor<4>) -> Tensor<4> {
-        input.sum_dim(2).sum_dim(3)
+        input.sum_dim(1).sum_dim(2)
     }
 }

@@ -1,6 +1,7 @@
 //! The same network at other bits: where a gradual lowering of the bits goes on.
 
 use eqo_checkpoints::plan::BitPlan;
+use ndarray::ArrayD;
 
 use super::QatNet;
 use super::spec::layer_specs;
@@ -19,7 +20,7 @@ impl QatNet {
         let specs = layer_specs(&self.arch, plan, &self.normalization)?;
         let mut tensors = self.to_tensors();
         for (before, after) in self.specs.iter().zip(&specs) {
-            tensors.insert(format!("{}.weight_exponent", after.name), after.exponents_array());
+            tensors.insert(format!("{}.log2_step", after.name), ArrayD::zeros(after.step_shape().as_slice()));
             if let (Some(from), Some(to), Some(scale)) =
                 (before.act_bits, after.act_bits, tensors.get_mut(&format!("{}.log2_scale", after.name)))
             {
@@ -27,9 +28,8 @@ impl QatNet {
             }
         }
         let device = self.layers.first().map(|layer| layer.weight.val().device()).unwrap_or_default();
-        let mut net = Self::from_tensors(&self.arch, plan, self.normalization, &tensors, "replan", &device)?;
-        net.choose_weight_exponents();
-        Ok(net)
+        let net = Self::from_tensors(&self.arch, plan, self.normalization, &tensors, "replan", &device)?;
+        net.with_best_steps(&device)
     }
 }
 

@@ -35,14 +35,12 @@ pub(crate) fn run(args: &BenchModelArgs) -> Result<(), Failure> {
 /// Random weights at the bits asked for, named after all of it: `cifar-resnet32-w2a6-f2x2-random`.
 fn network(args: &BenchModelArgs) -> Result<Checkpoint, Failure> {
     let mut arch = Arch::by_name(&args.arch, args.classes.into())?;
-    let mut plan = BitPlan::uniform(&arch, args.weight_bits, args.act_bits);
     let algorithm = match args.tile {
         Tile::Direct => Algorithm::Direct,
         Tile::Two => Algorithm::F2x2,
+        Tile::Four => Algorithm::F4x4,
     };
-    if algorithm == Algorithm::Direct {
-        plan.layers.values_mut().for_each(|layer| layer.algorithm = algorithm);
-    }
+    let plan = BitPlan::uniform(&arch, args.weight_bits, args.act_bits).with_tiles(algorithm);
     let (weight, act) = (args.weight_bits, args.act_bits);
     arch.name = format!("{}-w{weight}a{act}-{}-random", args.arch, algorithm.name());
     let bar = Progress::new("random weights");
