@@ -10,6 +10,8 @@ use crate::exit::Failure;
 
 mod args;
 mod commands;
+#[cfg(feature = "train")]
+mod dashboard;
 mod evaluation;
 mod exit;
 #[cfg(feature = "train")]
@@ -33,7 +35,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| progress::Log).init();
     match run(&Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -1,7 +1,8 @@
-//! Progress on stderr: a bar on a terminal, a plain line now and then elsewhere.
+//! Progress on stderr: a bar on a terminal, a plain line now and then elsewhere; or on the dashboard while that has the
+//! terminal.
 
-use std::io::{IsTerminal, Write};
-use std::sync::Mutex;
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -9,9 +10,31 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 /// How often a plain line is written.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
+/// What takes progress and lines in stderr's place.
+pub(crate) trait Sink: Send + Sync {
+    /// `done` of `total` of step `label` are finished.
+    fn set(&self, label: &str, done: usize, total: usize);
+
+    /// One or more lines of text.
+    fn line(&self, text: &str);
+}
+
+static SINK: Mutex<Option<Arc<dyn Sink>>> = Mutex::new(None);
+
+fn sink() -> Option<Arc<dyn Sink>> {
+    SINK.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// From now on `sink` takes what would go to stderr; none: stderr does again.
+#[cfg(feature = "train")]
+pub(crate) fn redirect(sink: Option<Arc<dyn Sink>>) {
+    *SINK.lock().unwrap_or_else(PoisonError::into_inner) = sink;
+}
+
 /// How far one long step is. Dropping it clears the bar.
 pub(crate) struct Progress {
     label: String,
+    sink: Option<Arc<dyn Sink>>,
     bar: ProgressBar,
     last_line: Option<Mutex<Instant>>,
 }
@@ -19,14 +42,15 @@ pub(crate) struct Progress {
 impl Progress {
     /// A step named `label`; what it counts is up to [`set`](Self::set).
     pub(crate) fn new(label: &str) -> Self {
-        let terminal = std::io::stderr().is_terminal();
+        let sink = sink();
+        let terminal = sink.is_none() && io::stderr().is_terminal();
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target).with_prefix(label.to_owned());
         if let Ok(style) = ProgressStyle::with_template("{prefix:<18} {wide_bar} {pos}/{len} {eta} {msg}") {
             bar.set_style(style);
         }
         let last_line = (!terminal).then(|| Mutex::new(Instant::now()));
-        Self { label: label.to_owned(), bar, last_line }
+        Self { label: label.to_owned(), sink, bar, last_line }
     }
 
     /// `done` of `total` are finished. May be called from any thread.
@@ -35,6 +59,10 @@ impl Progress {
     }
 
     fn set_with(&self, done: usize, total: usize, note: &str) {
+        if let Some(sink) = &self.sink {
+            sink.set(&self.label, done, total);
+            return;
+        }
         self.bar.set_length(total as u64);
         self.bar.set_position(done as u64);
         self.bar.set_message(note.to_owned());
@@ -56,7 +84,7 @@ impl Steps {
     /// `done` of `total` of step `label` are finished; `note` is shown beside the bar. May be called from any thread.
     pub(crate) fn set(&self, label: &str, done: usize, total: usize, note: &str) {
         // Whoever panicked while holding the lock left a bar that can still be drawn.
-        let mut current = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if current.as_ref().is_none_or(|progress| progress.label != label) {
             *current = Some(Progress::new(label));
         }
@@ -74,5 +102,25 @@ impl Drop for Progress {
 
 /// One line on stderr; a closed stderr is nobody's failure.
 pub(crate) fn line(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    match sink() {
+        Some(sink) => sink.line(text),
+        None => _ = writeln!(io::stderr().lock(), "{text}"),
+    }
+}
+
+/// Where log events go, each in one call.
+pub(crate) struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match sink() {
+            Some(sink) => sink.line(&String::from_utf8_lossy(bytes)),
+            None => io::stderr().lock().write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }

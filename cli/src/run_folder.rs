@@ -6,6 +6,7 @@ use eqo_quant::pipeline::{Hooks, Pipeline, Progress};
 use eqo_train::recipe::Recipe;
 
 use crate::args::RecipeArgs;
+use crate::dashboard::{self, Dashboard};
 use crate::exit::{Failure, Kind};
 use crate::interrupt;
 use crate::progress::Steps;
@@ -21,13 +22,15 @@ pub(crate) struct Run {
     pub(crate) resume: bool,
     /// Replace a finished run of another recipe.
     pub(crate) force: bool,
+    /// Bars and lines instead of the dashboard.
+    pub(crate) plain: bool,
 }
 
 impl Run {
     /// A run in `out`, or in `runs/<recipe name>`.
     pub(crate) fn new(recipe: &Recipe, out: Option<&Path>) -> Self {
         let out = out.map_or_else(|| Path::new("runs").join(&recipe.name), Path::to_owned);
-        Self { out, resume: false, force: false }
+        Self { out, resume: false, force: false, plain: false }
     }
 }
 
@@ -46,8 +49,15 @@ pub(crate) fn with_pipeline<T>(
     if !run.force {
         refuse_other_run(recipe, &run.out)?;
     }
+    let title = format!("{} in {}", recipe.name, run.out.display());
+    let wanted = !run.plain && dashboard::is_possible();
+    // A terminal that can't be taken still shows bars.
+    let dashboard = if wanted { Dashboard::open(&title).ok() } else { None };
     let steps = Steps::default();
-    let progress = |step: Progress<'_>| steps.set(step.stage, step.done, step.total, &step.note);
+    let progress = |step: Progress<'_>| match &dashboard {
+        Some(dashboard) => dashboard.board().report(&step),
+        None => steps.set(step.stage, step.done, step.total, &step.note),
+    };
     let hooks = Hooks { stop, progress: &progress };
     let mut pipeline = Pipeline::new(recipe.clone(), &run.out, run.resume, &hooks)?;
     work(&mut pipeline, &hooks)

@@ -1,6 +1,11 @@
 //! Images and labels, as every stage takes them.
 
+use std::path::Path;
+
+use rayon::prelude::*;
+
 use crate::error::{Error, Result};
+use crate::image_file::Resize;
 use crate::pixels::Pixels;
 
 /// Colour planes of an image: red, green, blue.
@@ -140,8 +145,7 @@ impl Dataset {
     /// When `index >= len()`, as a slice does.
     #[must_use]
     pub fn image(&self, index: usize) -> &[u8] {
-        let each = CHANNELS * self.height * self.width;
-        &self.pixels[index * each..(index + 1) * each]
+        self.pixels.image(index, self.image_bytes())
     }
 
     /// Label of image `index`, below `classes().len()`.
@@ -160,9 +164,16 @@ impl Dataset {
     }
 
     /// All samples, `[N, CHANNELS, height, width]`.
+    ///
+    /// Images picked from a mapped cache are copied into memory for that, and kept: take them one by one with
+    /// [`image`](Self::image) where there may be many.
     #[must_use]
     pub fn pixels(&self) -> &[u8] {
-        &self.pixels
+        self.pixels.all()
+    }
+
+    fn image_bytes(&self) -> usize {
+        CHANNELS * self.height * self.width
     }
 
     /// Image `index`, owned, for saving or sending.
@@ -174,22 +185,33 @@ impl Dataset {
         Image { height: self.height, width: self.width, pixels: self.image(index).to_vec() }
     }
 
-    /// The images at `indices`, in that order (repeats allowed), copied into memory.
+    /// The images at `indices`, in that order (repeats allowed): copies of those in memory, none of those in a mapped cache.
     ///
     /// # Panics
     /// When an index is `>= len()`, as a slice does.
     #[must_use]
     pub fn subset(&self, indices: &[usize]) -> Self {
-        let mut pixels = Vec::with_capacity(indices.len() * CHANNELS * self.height * self.width);
-        indices.iter().for_each(|&index| pixels.extend_from_slice(self.image(index)));
         Self {
             name: self.name.clone(),
             classes: self.classes.clone(),
             height: self.height,
             width: self.width,
-            pixels: pixels.into(),
+            pixels: self.pixels.pick(indices, self.image_bytes()),
             labels: indices.iter().map(|&index| self.labels[index]).collect(),
         }
+    }
+
+    /// Every image scaled and cut by `resize`, in memory; of images that have that size already, a copy.
+    ///
+    /// # Errors
+    /// [`Error::Resize`], or [`Error::ImageTooLarge`] when a scaled side is past the largest.
+    pub fn resized(&self, resize: &Resize) -> Result<Self> {
+        resize.validate()?;
+        let scaled = |index| resize.apply(Path::new(&self.name), self.to_image(index));
+        let images: Vec<Image> = (0..self.len()).into_par_iter().map(scaled).collect::<Result<_>>()?;
+        let size = images.first().map_or((self.height, self.width), |image| (image.height, image.width));
+        let pixels = images.into_iter().flat_map(Image::into_pixels).collect();
+        Self::new(self.name.clone(), self.classes.clone(), size, pixels, self.labels.clone())
     }
 
     /// Number of images of each class, `[classes().len()]`.
@@ -225,6 +247,20 @@ mod tests {
         assert_eq!(reversed.labels(), [0, 1, 0]);
         assert_eq!(reversed.class_sizes(), [2, 1]);
         assert_eq!(dataset.to_image(1).pixels(), dataset.image(1));
+    }
+
+    #[test]
+    fn a_resized_dataset_keeps_labels_and_its_images_are_those_of_the_resize() {
+        let pixels = (0..2 * 3 * 4 * 8).map(|i| (i * 31 % 256) as u8).collect();
+        let classes = vec!["a".to_owned(), "b".to_owned()];
+        let dataset = Dataset::new("wide", classes, (4, 8), pixels, vec![1, 0]).unwrap();
+        let resize = Resize { shorter_side: 3, centre_crop: Some(2) };
+        let small = dataset.resized(&resize).unwrap();
+        assert_eq!((small.height(), small.width(), small.labels()), (2, 2, dataset.labels()));
+        let second = resize.apply(Path::new("second"), dataset.to_image(1)).unwrap();
+        assert_eq!(small.image(1), second.pixels());
+        assert_eq!(dataset.resized(&Resize { shorter_side: 4, centre_crop: None }).unwrap(), dataset);
+        assert!(dataset.resized(&Resize { shorter_side: 2, centre_crop: Some(3) }).is_err());
     }
 
     #[test]

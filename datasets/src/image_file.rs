@@ -4,13 +4,13 @@ use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
-use image::imageops::{self, FilterType};
 use image::{ImageFormat, ImageReader, Limits, RgbImage};
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{CHANNELS, Image};
 use crate::error::{Error, Result};
 use crate::jpeg;
+use crate::resample::{self, Window};
 
 /// Largest side of an image, decoded or resized.
 pub(crate) const MAX_SIDE: u32 = 16_384;
@@ -19,7 +19,8 @@ const MAX_FILE_BYTES: u64 = 64 << 20;
 /// Most memory one decoder may take.
 pub(crate) const MAX_DECODE_BYTES: u64 = 256 << 20;
 
-/// Resizing as torchvision's `Resize` + `CenterCrop`: bilinear with antialiasing, aspect ratio kept.
+/// Resizing as torchvision's `Resize` + `CenterCrop`: bilinear with antialiasing, aspect ratio kept
+/// ([`crate::resample`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resize {
@@ -44,32 +45,39 @@ impl Resize {
         Ok(())
     }
 
-    fn apply(&self, path: &Path, image: RgbImage) -> Result<RgbImage> {
+    /// Scales and cuts `image`, which comes from `path`.
+    pub(crate) fn apply(&self, path: &Path, image: Image) -> Result<Image> {
         self.validate()?;
-        let (width, height) = image.dimensions();
-        let shorter = self.shorter_side as u32;
+        let [height, width] = [image.height(), image.width()];
         // Rounds the longer side down, as torchvision does.
-        let scaled = |side: u32| u64::from(side) * u64::from(shorter) / u64::from(width.min(height));
-        let longer = scaled(width.max(height));
-        if longer > u64::from(MAX_SIDE) {
-            let (limit, unit) = (MAX_SIDE.into(), "pixels a side after resizing");
-            return Err(Error::ImageTooLarge { path: path.to_path_buf(), limit, unit, found: longer });
+        let to = [height, width].map(|side| side * self.shorter_side / height.min(width));
+        let (longer, most) = (to[0].max(to[1]), MAX_SIDE as usize);
+        if longer > most {
+            let (limit, unit, found) = (MAX_SIDE.into(), "pixels a side after resizing", longer as u64);
+            return Err(Error::ImageTooLarge { path: path.to_path_buf(), limit, unit, found });
         }
-        let resized = if width.min(height) == shorter {
-            image
-        } else {
-            imageops::resize(&image, scaled(width) as u32, scaled(height) as u32, FilterType::Triangle)
-        };
-        Ok(match self.centre_crop {
-            Some(side) => crop_centre(&resized, side as u32),
-            None => resized,
-        })
+        let mut scaled = image;
+        if to != [height, width] {
+            let mut pixels = vec![0; CHANNELS * to[0] * to[1]];
+            let whole = Window::whole([height, width]);
+            resample::resize(scaled.pixels(), [height, width], whole, &mut pixels, to);
+            scaled = Image::new(to[0], to[1], pixels)?;
+        }
+        match self.centre_crop {
+            Some(side) => crop_centre(&scaled, side),
+            None => Ok(scaled),
+        }
     }
 }
 
-fn crop_centre(image: &RgbImage, side: u32) -> RgbImage {
-    let (left, top) = ((image.width() - side).div_ceil(2), (image.height() - side).div_ceil(2));
-    imageops::crop_imm(image, left, top, side, side).to_image()
+/// The square of `side`, at most the image's shorter side, in the middle; where that is between two pixels, at the even
+/// one, as torchvision's `CenterCrop` has it.
+fn crop_centre(image: &Image, side: usize) -> Result<Image> {
+    let start = |length: usize| (length - side) / 2 + usize::from((length - side) % 4 == 3);
+    let (top, left) = (start(image.height()), start(image.width()));
+    let planes = image.pixels().chunks_exact(image.height() * image.width());
+    let rows = planes.flat_map(|plane| plane.chunks_exact(image.width()).skip(top).take(side));
+    Image::new(side, side, rows.flat_map(|row| &row[left..left + side]).copied().collect())
 }
 
 /// Reads one JPEG or PNG as RGB (transparency is dropped, EXIF rotation ignored, as torchvision does).
@@ -82,12 +90,13 @@ fn crop_centre(image: &RgbImage, side: u32) -> RgbImage {
 /// [`Error::Resize`] for an impossible resize.
 pub fn load_image(path: impl AsRef<Path>, resize: Option<Resize>) -> Result<Image> {
     let path = path.as_ref();
-    let mut image = decode(path)?;
-    if let Some(resize) = resize {
-        image = resize.apply(path, image)?;
+    let decoded = decode(path)?;
+    let (width, height) = (decoded.width() as usize, decoded.height() as usize);
+    let image = Image::new(height, width, planes(decoded.as_raw(), height * width))?;
+    match resize {
+        Some(resize) => resize.apply(path, image),
+        None => Ok(image),
     }
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    Image::new(height, width, planes(image.as_raw(), height * width))
 }
 
 fn decode(path: &Path) -> Result<RgbImage> {
@@ -211,6 +220,15 @@ mod tests {
 
         let same = load_image(&path, Some(Resize { shorter_side: 20, centre_crop: None })).unwrap();
         assert_eq!(same, load_image(&path, None).unwrap());
+    }
+
+    #[test]
+    fn a_crop_between_two_pixels_starts_at_the_even_one_as_in_torchvision() {
+        for (length, start) in [(4, 0), (5, 0), (6, 1), (7, 2), (8, 2), (9, 2), (10, 3), (11, 4)] {
+            let pixels = (0..CHANNELS * length * length).map(|i| (i % length) as u8).collect();
+            let cut = crop_centre(&Image::new(length, length, pixels).unwrap(), 4).unwrap();
+            assert_eq!(usize::from(cut.pixels()[0]), start, "{length}");
+        }
     }
 
     #[test]

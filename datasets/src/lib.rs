@@ -8,6 +8,7 @@ pub mod cifar;
 pub mod fetch;
 pub mod folder;
 pub mod manifest;
+pub mod resample;
 pub mod split;
 pub mod synthetic;
 

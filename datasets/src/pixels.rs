@@ -1,29 +1,91 @@
 //! The samples of a dataset, wherever they are.
 
 use std::fmt;
-use std::ops::Deref;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use crate::mapped::Mapped;
 
-/// Bytes in memory, or in a file that all clones share.
+/// Images of one size, in memory, or in a file that all clones and subsets share.
 #[derive(Clone)]
 pub(crate) enum Pixels {
     /// In memory.
     Owned(Vec<u8>),
     /// In a cache file.
     Mapped(Arc<Mapped>),
+    /// Some images of a cache file.
+    Picked(Picked),
 }
 
-impl Deref for Pixels {
-    type Target = [u8];
+/// Images picked from a file, which are read where they are.
+#[derive(Clone)]
+pub(crate) struct Picked {
+    map: Arc<Mapped>,
+    /// Which images of the file, in this order.
+    images: Arc<[usize]>,
+    /// Bytes of an image.
+    each: usize,
+    /// All of them one after the other, once someone asked for that.
+    whole: Arc<OnceLock<Vec<u8>>>,
+}
 
-    fn deref(&self) -> &[u8] {
+impl Pixels {
+    /// All images one after the other; copied into memory, and kept there, if that isn't how they lie.
+    pub(crate) fn all(&self) -> &[u8] {
         match self {
             Self::Owned(bytes) => bytes,
             Self::Mapped(bytes) => bytes,
+            Self::Picked(picked) => picked.whole.get_or_init(|| {
+                picked
+                    .images
+                    .iter()
+                    .flat_map(|&image| &picked.map[place(image, picked.each)])
+                    .copied()
+                    .collect()
+            }),
         }
     }
+
+    /// Bytes of all images.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Picked(picked) => picked.images.len() * picked.each,
+            others => others.all().len(),
+        }
+    }
+
+    /// Image `index` of those of `each` bytes.
+    pub(crate) fn image(&self, index: usize, each: usize) -> &[u8] {
+        match self {
+            Self::Picked(picked) => &picked.map[place(picked.images[index], each)],
+            others => &others.all()[place(index, each)],
+        }
+    }
+
+    /// The images at `indices`: copies of those in memory, none of those in a file.
+    pub(crate) fn pick(&self, indices: &[usize], each: usize) -> Self {
+        let picked = |map: &Arc<Mapped>, images| {
+            let (map, whole) = (map.clone(), Arc::new(OnceLock::new()));
+            Self::Picked(Picked { map, images, each, whole })
+        };
+        match self {
+            Self::Owned(bytes) => {
+                let mut copies = Vec::with_capacity(indices.len() * each);
+                indices.iter().for_each(|&index| copies.extend_from_slice(&bytes[place(index, each)]));
+                Self::Owned(copies)
+            }
+            Self::Mapped(map) => {
+                let images = map.len() / each;
+                assert!(indices.iter().all(|&index| index < images), "an index is below {images}");
+                picked(map, indices.into())
+            }
+            Self::Picked(of) => picked(&of.map, indices.iter().map(|&index| of.images[index]).collect()),
+        }
+    }
+}
+
+fn place(image: usize, each: usize) -> Range<usize> {
+    image * each..(image + 1) * each
 }
 
 impl From<Vec<u8>> for Pixels {
@@ -35,7 +97,7 @@ impl From<Vec<u8>> for Pixels {
 /// Equal samples are equal wherever they are.
 impl PartialEq for Pixels {
     fn eq(&self, other: &Self) -> bool {
-        **self == **other
+        self.all() == other.all()
     }
 }
 

@@ -58,6 +58,25 @@ fn the_second_reading_decodes_nothing_and_gives_the_same_images() {
 }
 
 #[test]
+fn subsets_of_a_cached_folder_are_those_of_the_images_in_memory() {
+    let (_parent, root) = images();
+    let plain = folder::read(&root, &OPTIONS, &|_, _| ()).unwrap().0;
+    let cached = read(&root, &OPTIONS, &CachePlace::Beside).0;
+    for indices in [&[][..], &[3, 0, 0], &[2, 1, 3, 0]] {
+        let (expected, found) = (plain.subset(indices), cached.subset(indices));
+        assert!((0..indices.len()).all(|index| found.image(index) == expected.image(index)));
+        assert_eq!((found.len(), found.labels()), (expected.len(), expected.labels()));
+        assert_eq!(found.pixels(), expected.pixels());
+        assert_eq!(found, expected);
+    }
+    let (expected, found) =
+        (plain.subset(&[3, 1, 2]).subset(&[2, 0]), cached.subset(&[3, 1, 2]).subset(&[2, 0]));
+    assert_eq!(found, expected);
+    let past = std::panic::catch_unwind(|| cached.subset(&[4]));
+    assert!(past.is_err(), "as a slice");
+}
+
+#[test]
 fn any_change_of_the_folder_decodes_it_again_into_the_same_file() {
     let (parent, root) = images();
     let fresh = || read(&root, &OPTIONS, &CachePlace::Beside).1;

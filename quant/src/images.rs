@@ -3,7 +3,7 @@
 use eqo_datasets::cache::CachePlace;
 use eqo_datasets::folder::FolderOptions;
 use eqo_datasets::split::stratified_order;
-use eqo_datasets::{Dataset, Progress, Split, cifar, folder, synthetic};
+use eqo_datasets::{Dataset, Progress, Resize, Split, cifar, folder, synthetic};
 use eqo_train::recipe::{DataKind, DataSection, RecipeError};
 
 use crate::Error;
@@ -22,11 +22,18 @@ pub struct Images {
     pub skipped: usize,
 }
 
-/// Reads or generates the sets of `section`.
+/// Reads or generates the sets of `section` for a network whose images have this (height, width).
+///
+/// Images of folders are resized; training images may stay larger than the network's, for resized crops.
 ///
 /// # Errors
 /// Those of the readers in [`eqo_datasets`]; test classes must be the training classes.
-pub fn open(section: &DataSection, seed: u64, progress: Progress<'_>) -> Result<Images, Error> {
+pub fn open(
+    section: &DataSection,
+    seed: u64,
+    size: [usize; 2],
+    progress: Progress<'_>,
+) -> Result<Images, Error> {
     let (train, test, skipped) = match section.kind {
         DataKind::Synthetic => {
             let train = synthetic::generate(seed, section.train_images);
@@ -43,10 +50,18 @@ pub fn open(section: &DataSection, seed: u64, progress: Progress<'_>) -> Result<
             0,
         ),
         DataKind::Folder => {
-            let options = FolderOptions { skip_corrupt: section.skip_corrupt, ..FolderOptions::default() };
+            let options = FolderOptions {
+                resize: training_resize(section, size),
+                skip_corrupt: section.skip_corrupt,
+                ..FolderOptions::default()
+            };
             let place = CachePlace::from_setting(&section.cache);
             let (train, left_out) = folder::read_cached(&section.train, &options, &place, progress)?;
-            let options = FolderOptions { expected_classes: Some(train.classes().len()), ..options };
+            let options = FolderOptions {
+                resize: test_resize(section, size),
+                expected_classes: Some(train.classes().len()),
+                ..options
+            };
             let (test, left_out_of_test) = folder::read_cached(&section.test, &options, &place, progress)?;
             (train, test, left_out.len() + left_out_of_test.len())
         }
@@ -57,6 +72,8 @@ pub fn open(section: &DataSection, seed: u64, progress: Progress<'_>) -> Result<
     let (train, validation) = hold_out(train, section.validation_images, seed)?;
     let order = stratified_order(&train, seed);
     let calibration = train.subset(&order[..section.calibration_images.min(order.len())]);
+    let calibration = as_tested(calibration, section, size)?;
+    let validation = validation.map(|images| as_tested(images, section, size)).transpose()?;
     Ok(Images { train, validation, calibration, test, skipped })
 }
 
@@ -79,6 +96,26 @@ fn hold_out(train: Dataset, count: usize, seed: u64) -> Result<(Dataset, Option<
     Ok((train.subset(&rest), Some(train.subset(&order))))
 }
 
+/// The middle square of each training image.
+fn training_resize(section: &DataSection, [height, width]: [usize; 2]) -> Option<Resize> {
+    let side = if section.train_resize > 0 { section.train_resize } else { height };
+    (height == width).then_some(Resize { shorter_side: side, centre_crop: Some(side) })
+}
+
+/// What networks with square images are tested on; others get images as they are.
+fn test_resize(section: &DataSection, [height, width]: [usize; 2]) -> Option<Resize> {
+    let shorter_side = if section.test_resize > 0 { section.test_resize } else { height };
+    (height == width).then_some(Resize { shorter_side, centre_crop: Some(height) })
+}
+
+/// Training images that were kept larger than the network's, as test images would be seen.
+fn as_tested(images: Dataset, section: &DataSection, size: [usize; 2]) -> Result<Dataset, Error> {
+    match test_resize(section, size) {
+        Some(resize) if [images.height(), images.width()] != size => Ok(images.resized(&resize)?),
+        _ => Ok(images),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -88,7 +125,7 @@ mod tests {
     fn open_with(validation_images: usize) -> Result<Images, Error> {
         let section =
             DataSection { train_images: 60, test_images: 10, validation_images, ..DataSection::default() };
-        open(&section, 3, &|_, _| ())
+        open(&section, 3, [32, 32], &|_, _| ())
     }
 
     #[test]

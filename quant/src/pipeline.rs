@@ -13,7 +13,7 @@ use eqo_checkpoints::plan::BitPlan;
 use eqo_datasets::{Dataset, Normalization};
 use eqo_train::fit::{self, FitConfig, Teacher};
 use eqo_train::net::Net;
-use eqo_train::recipe::{FitSection, Recipe};
+use eqo_train::recipe::{DataSection, FitSection, Recipe};
 use eqo_train::tensors::NamedTensors;
 use eqo_train::{Classifier, Layers, device, import};
 
@@ -44,6 +44,8 @@ pub struct Progress<'a> {
     pub total: usize,
     /// Loss and speed, or nothing.
     pub note: String,
+    /// More of a training stage.
+    pub training: Option<fit::Progress>,
 }
 
 /// A recipe's run in an output folder.
@@ -78,7 +80,9 @@ impl Pipeline {
             source,
         })?;
         let reading = |done, total| report(hooks, "read images", done, total);
-        let images = images::open(&recipe.data, recipe.seed, &reading)?;
+        // The size of a network's images doesn't depend on the number of classes.
+        let [_, height, width] = Arch::by_name(&recipe.model.arch, 1)?.shapes()[0];
+        let images = images::open(&recipe.data, recipe.seed, [height, width], &reading)?;
         let arch = Arch::by_name(&recipe.model.arch, images.train.classes().len())?;
         write_whole(&out.join("recipe.toml"), recipe.to_toml().as_bytes())?;
         let float_inputs = float_inputs(&recipe, &images);
@@ -152,6 +156,7 @@ impl Pipeline {
             checkpoint,
             graph_hash,
         };
+        self.record_test(&report)?;
         write_whole(&self.out.join("report.json"), &serde_json::to_vec_pretty(&report).unwrap_or_default())?;
         Ok(report)
     }
@@ -166,7 +171,13 @@ impl Pipeline {
     ) -> Result<N, Error> {
         let mut progress = |step: &fit::Progress| {
             let note = format!("loss {:.3}, {:.0} images/s", step.loss, step.images_per_second);
-            (hooks.progress)(Progress { stage, done: step.step, total: step.steps, note });
+            (hooks.progress)(Progress {
+                stage,
+                done: step.step,
+                total: step.steps,
+                note,
+                training: Some(*step),
+            });
         };
         let fit_hooks = fit::Hooks { stop: hooks.stop, progress: &mut progress };
         Ok(fit::fit(net, teacher, &self.images.train, self.images.validation.as_ref(), config, fit_hooks)?)
@@ -209,14 +220,18 @@ impl Pipeline {
 fn float_inputs(recipe: &Recipe, images: &Images) -> String {
     let weights = recipe.model.weights.as_deref().map(hash_file);
     let (train, validation) = (hash_images(&images.train), images.validation.as_ref().map(hash_images));
+    // Where decoded images are kept changes nothing.
+    let data = DataSection { cache: String::new(), ..recipe.data.clone() };
     let parts: [&dyn Json; 7] =
-        [&recipe.model.arch, &weights, &train, &validation, &recipe.data, &recipe.float, &recipe.seed];
+        [&recipe.model.arch, &weights, &train, &validation, &data, &recipe.float, &recipe.seed];
     hash_inputs(&parts)
 }
 
 fn hash_images(images: &Dataset) -> String {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(images.pixels());
+    (0..images.len()).for_each(|index| {
+        hasher.update(images.image(index));
+    });
     images.labels().iter().for_each(|label| {
         hasher.update(&label.to_le_bytes());
     });
@@ -224,5 +239,5 @@ fn hash_images(images: &Dataset) -> String {
 }
 
 fn report(hooks: &Hooks<'_>, stage: &str, done: usize, total: usize) {
-    (hooks.progress)(Progress { stage, done, total, note: String::new() });
+    (hooks.progress)(Progress { stage, done, total, note: String::new(), training: None });
 }

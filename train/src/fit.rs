@@ -1,8 +1,8 @@
 //! The training loop: exact resuming, distillation, SGD or AdamW.
 //!
-//! Reading order: [`fit`] and `Session::run` here; `config` (settings), `loader` and `augment` (what a step sees),
-//! `learner` (a step), `objective` (its loss), `schedule`, `optimizer`, `clip`, `fault`; `ema`, `selection`; `checkpoint`,
-//! `saving`, `metrics`; `lr_find`.
+//! Reading order: [`fit`] and `Session::run` here; `config` (settings), `loader`, `augment`, `crop` and
+//! `jitter` (what a step sees), `learner` (a step), `objective` (its loss), `schedule`, `optimizer`, `clip`, `fault`; `ema`, `selection`; `checkpoint`,
+//! `saving`, `metrics`, `events`; `lr_find`.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,8 +15,11 @@ mod augment;
 mod checkpoint;
 mod clip;
 mod config;
+mod crop;
 mod ema;
+mod events;
 mod fault;
+mod jitter;
 mod learner;
 mod loader;
 mod lr_find;
@@ -31,6 +34,9 @@ mod tests;
 
 pub use augment::Augment;
 pub use config::{Distill, FitConfig};
+pub use crop::ResizedCrop;
+pub use events::record_test_accuracy;
+pub use jitter::Jitter;
 pub use lr_find::{Curve, LrFind, Point, Suggestion};
 pub use selection::Best;
 
@@ -102,14 +108,15 @@ pub fn fit<N: Layers>(
     mut hooks: Hooks<'_>,
 ) -> Result<N> {
     config.check(images, teacher.is_some())?;
-    for set in [Some(images), validation].into_iter().flatten() {
-        pixels::check_size(set, net.image_shape())?;
-    }
+    let [_, height, width] = net.image_shape();
+    config.augment.check_size(images, net.image_shape())?;
+    validation.map_or(Ok(()), |images| pixels::check_size(images, net.image_shape()))?;
     let task = Task { teacher, images, validation, config };
     let mut session = Session::start(task, net)?;
     thread::scope(|scope| {
         let steps = if session.is_over() { 0..0 } else { session.step..config.steps };
-        let source = Source { images, order: session.order, augment: config.augment };
+        let (order, augment) = (session.order, config.augment);
+        let source = Source { images, order, augment, size: [height, width] };
         session.run(source.prefetch(scope, steps), &mut hooks)
     })?;
     let Learner { net, device, .. } = &session.learner;
@@ -264,6 +271,7 @@ impl<'a, N: Layers> Session<'a, N> {
             learning_rate: schedule::learning_rate(self.task.config, self.step - 1),
             images_per_second: self.window.images_per_second(),
             loader_idle_seconds: self.window.idle_seconds(),
+            idle_share: self.window.idle_share(),
             seconds: self.seconds,
             validation_accuracy: validation.map(Score::accuracy),
         })?;

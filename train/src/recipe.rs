@@ -86,6 +86,11 @@ pub struct DataSection {
     pub std: [f32; 3],
     /// Count and skip images that can't be decoded instead of stopping.
     pub skip_corrupt: bool,
+    /// Pixels to which the shorter side of training images is brought before a square of it is cut out (folder only); 0:
+    /// the network's size.
+    pub train_resize: usize,
+    /// The same for test images, of which a square of the network's size is cut out; 0: the network's size.
+    pub test_resize: usize,
     /// Where decoded image folders are kept, see [`eqo_datasets::cache::CachePlace::from_setting`].
     pub cache: String,
 }
@@ -124,6 +129,8 @@ impl Default for DataSection {
             mean: [0.485, 0.456, 0.406],
             std: [0.229, 0.224, 0.225],
             skip_corrupt: false,
+            train_resize: 0,
+            test_resize: 0,
             cache: "auto".to_owned(),
         }
     }

@@ -20,6 +20,9 @@ pub(crate) struct DemoArgs {
     /// Override a key of the built-in recipe (configs/demo.toml).
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Progress as a bar, or as lines where stderr is no terminal, instead of the dashboard.
+    #[arg(long)]
+    pub(crate) plain: bool,
     /// End with one JSON object, that of the private evaluation, instead of tables.
     #[arg(long)]
     pub(crate) json: bool,
@@ -51,7 +54,10 @@ pub(crate) struct TrainArgs {
     /// trains the float network first if it isn't there.
     #[arg(long, conflicts_with = "resume")]
     pub(crate) lr_find: bool,
-    /// One JSON object on stdout.
+    /// Progress as a bar, or as lines where stderr is no terminal, instead of the dashboard.
+    #[arg(long)]
+    pub(crate) plain: bool,
+    /// One JSON object on stdout; no dashboard.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -77,7 +83,10 @@ pub(crate) struct QuantizeArgs {
     /// Continue the run that stopped in that folder, exactly.
     #[arg(long)]
     pub(crate) resume: bool,
-    /// One JSON object on stdout.
+    /// Progress as a bar, or as lines where stderr is no terminal, instead of the dashboard.
+    #[arg(long)]
+    pub(crate) plain: bool,
+    /// One JSON object on stdout; no dashboard.
     #[arg(long)]
     pub(crate) json: bool,
 }

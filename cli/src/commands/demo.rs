@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let recipe = Recipe::parse(RECIPE, "configs/demo.toml (built in)", &args.set)?;
-    let run = Run { force: true, ..Run::new(&recipe, Some(&args.out)) };
+    let run = Run { force: true, plain: args.plain || args.json, ..Run::new(&recipe, Some(&args.out)) };
     let (quantized, images) = with_pipeline(&recipe, &run, |pipeline, hooks| {
         let report = pipeline.quantize(hooks)?;
         let test = &pipeline.images().test;

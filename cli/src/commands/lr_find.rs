@@ -30,7 +30,7 @@ struct Found {
 }
 
 pub(crate) fn run(args: &TrainArgs, recipe: &Recipe) -> Result<(), Failure> {
-    let run = Run::new(recipe, args.out.as_deref());
+    let run = Run { plain: args.plain || args.json, ..Run::new(recipe, args.out.as_deref()) };
     let stage = args.stage;
     let curve = with_pipeline(recipe, &run, |pipeline, hooks| match stage {
         Stage::Float => Ok(pipeline.lr_find_float(hooks)?),

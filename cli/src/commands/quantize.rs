@@ -13,7 +13,8 @@ use crate::run_folder::{self, Run, with_pipeline};
 
 pub(crate) fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     let recipe = run_folder::recipe(&args.recipe)?;
-    let run = Run { resume: args.resume, force: args.force, ..Run::new(&recipe, args.out.as_deref()) };
+    let plain = args.plain || args.json;
+    let run = Run { resume: args.resume, force: args.force, plain, ..Run::new(&recipe, args.out.as_deref()) };
     let report = with_pipeline(&recipe, &run, |pipeline, hooks| Ok(pipeline.quantize(hooks)?))?;
     let stages = stages(&report);
     write_page(&report, &stages, &recipe, &run)?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use eqo_train::device::device_by_name;
 use eqo_train::evaluate::{Score, evaluate};
+use eqo_train::fit::record_test_accuracy;
 use serde::Serialize;
 
 use crate::args::{Stage, TrainArgs};
@@ -29,7 +30,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     if args.lr_find {
         return lr_find::run(args, &recipe);
     }
-    let run = Run { resume: args.resume, ..Run::new(&recipe, args.out.as_deref()) };
+    let run =
+        Run { resume: args.resume, plain: args.plain || args.json, ..Run::new(&recipe, args.out.as_deref()) };
     let trained = with_pipeline(&recipe, &run, |pipeline, hooks| {
         let (stage, score) = match args.stage {
             Stage::Float => {
@@ -47,6 +49,11 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
                 ("qat", evaluate(&net, &pipeline.images().test, &device, &mut progress)?)
             }
         };
+        let curves = run.out.join(stage);
+        let steps = if stage == "qat" { recipe.qat.fit.steps } else { recipe.float.steps };
+        if steps > 0 && curves.is_dir() {
+            record_test_accuracy(&curves, stage, steps, score.accuracy())?;
+        }
         Ok(Trained::new(stage, run.out.join(format!("{stage}.safetensors")), score))
     })?;
     if args.json { output::json(&trained) } else { output::text(&trained.table()) }

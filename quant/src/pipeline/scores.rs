@@ -3,11 +3,11 @@
 use eqo_checkpoints::engine::{Engine, class_of};
 use eqo_train::evaluate::{Score, evaluate};
 use eqo_train::tensors::NamedTensors;
-use eqo_train::{QatNet, import};
+use eqo_train::{QatNet, fit, import};
 
 use super::{Hooks, Pipeline, report};
 use crate::Error;
-use crate::report::Accuracy;
+use crate::report::{Accuracy, QuantizeReport};
 use crate::verify::{Verified, verify};
 
 /// Calibration images whose every tensor is compared before a checkpoint is exported.
@@ -46,5 +46,20 @@ impl Pipeline {
     pub(super) fn imported_score(&self, hooks: &Hooks<'_>) -> Result<Option<Accuracy>, Error> {
         let Some(path) = &self.recipe.model.weights else { return Ok(None) };
         self.float_score("evaluate imported", &import::read_tensors(path)?, hooks).map(Some)
+    }
+
+    /// The test accuracies beside the curves of the stages that were trained.
+    pub(super) fn record_test(&self, report: &QuantizeReport) -> Result<(), Error> {
+        let stages = [
+            ("float", "float", self.recipe.float.steps, report.float),
+            ("qat", "integer", self.recipe.qat.fit.steps, report.integer),
+        ];
+        for (stage, network, steps, score) in stages {
+            let dir = self.out.join(stage);
+            if steps > 0 && dir.is_dir() {
+                fit::record_test_accuracy(&dir, network, steps, score.accuracy)?;
+            }
+        }
+        Ok(())
     }
 }

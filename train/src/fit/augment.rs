@@ -1,38 +1,89 @@
-//! Random crop and flip of one 8-bit image.
+//! What happens to one 8-bit image on its way to a training step: a crop, a flip, a change of colours.
 
-use eqo_datasets::{CHANNELS, Normalization};
+use eqo_datasets::{CHANNELS, Dataset, Normalization, resample};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
+use super::crop::ResizedCrop;
+use super::jitter::Jitter;
+use crate::recipe::FitSection;
+use crate::{Error, Result, pixels};
+
 /// What may happen to a training image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Augment {
-    /// Pixels of padding around the image before a window of its own size is cropped from it; 0 disables it.
+    /// Pixels of padding around the image before a window of its own size is cropped from it; 0 disables it. Not used with
+    /// a resized crop.
     pub crop: usize,
     /// Mirror half of the images.
     pub flip: bool,
     /// Colour of the padding.
     pub fill: [u8; CHANNELS],
+    /// A window of random size, brought to the network's size; without it images must have that size.
+    pub resized_crop: Option<ResizedCrop>,
+    /// Change of colours.
+    pub jitter: Jitter,
 }
 
 impl Augment {
-    /// Pads with the pixel that the integer network sees as 0 (DESIGN §2).
+    /// Pads with the pixel that the integer network sees as 0 (DESIGN §2); no resized crop, no jitter.
     pub fn new(crop: usize, flip: bool, normalization: &Normalization) -> Self {
         let fill = normalization.offsets().map(|offset| offset.clamp(0, 255) as u8);
-        Self { crop, flip, fill }
+        Self { crop, flip, fill, resized_crop: None, jitter: Jitter::default() }
     }
 
-    /// Writes a variant of `image`, both `[CHANNELS, height, width]`, to `out`.
+    /// What a recipe's section says.
+    pub fn of(section: &FitSection, normalization: &Normalization) -> Self {
+        let &FitSection { brightness, contrast, saturation, .. } = section;
+        let resized_crop = ResizedCrop { area: section.crop_area, aspect: section.crop_aspect };
+        Self {
+            resized_crop: section.resized_crop.then_some(resized_crop),
+            jitter: Jitter { brightness, contrast, saturation },
+            ..Self::new(section.crop, section.flip, normalization)
+        }
+    }
+
+    /// Refuses what can't be drawn.
+    pub(super) fn check(&self) -> Result<()> {
+        let Jitter { brightness, contrast, saturation } = self.jitter;
+        for (key, range) in [("brightness", brightness), ("contrast", contrast), ("saturation", saturation)] {
+            require(key, "0 to 10", range, (0.0..=10.0).contains(&range))?;
+        }
+        let Some(ResizedCrop { area, aspect }) = self.resized_crop else { return Ok(()) };
+        let areas = 0.0 < area[0] && area[0] <= area[1] && area[1] <= 1.0;
+        require("crop_area", "[least, most], above 0, at most 1", format!("{area:?}"), areas)?;
+        let aspects = 0.01 <= aspect[0] && aspect[0] <= aspect[1] && aspect[1] <= 100.0;
+        require("crop_aspect", "[least, most], 0.01 to 100", format!("{aspect:?}"), aspects)
+    }
+
+    /// Refuses images that don't come out in a network's size: a resized crop takes any, the others only that one.
+    pub(super) fn check_size(&self, images: &Dataset, shape: [usize; 3]) -> Result<()> {
+        let own = [CHANNELS, images.height(), images.width()];
+        pixels::check_size(images, if self.resized_crop.is_some() { own } else { shape })
+    }
+
+    /// Writes a variant of `image`, `[CHANNELS, from]`, to `out`, `[CHANNELS, to]`.
+    ///
+    /// Without a resized crop both sizes must be the same.
     pub(super) fn draw(
         &self,
-        image: &[u8],
-        [height, width]: [usize; 2],
+        (image, from): (&[u8], [usize; 2]),
         rng: &mut ChaCha8Rng,
-        out: &mut [u8],
+        (out, to): (&mut [u8], [usize; 2]),
     ) {
+        match &self.resized_crop {
+            Some(crop) => resample::resize(image, from, crop.window(from, rng), out, to),
+            None => self.padded_crop(image, to, rng, out),
+        }
+        if self.flip && rng.random::<bool>() {
+            out.chunks_exact_mut(to[1]).for_each(<[u8]>::reverse);
+        }
+        self.jitter.apply(out, rng);
+    }
+
+    fn padded_crop(&self, image: &[u8], [height, width]: [usize; 2], rng: &mut ChaCha8Rng, out: &mut [u8]) {
         let [down, right] = [0; 2].map(|_: u8| rng.random_range(0..=2 * self.crop));
-        let mirrored = self.flip && rng.random::<bool>();
         let from = |position: usize, shift: usize, side: usize| {
             (position + shift).checked_sub(self.crop).filter(|&source| source < side)
         };
@@ -45,71 +96,14 @@ impl Augment {
                 };
                 let row = (0..width).map(|x| from(x, right, width).map_or(fill, |x| row[x]));
                 out.iter_mut().zip(row).for_each(|(out, pixel)| *out = pixel);
-                if mirrored {
-                    out.reverse();
-                }
             }
         }
     }
+}
+
+fn require(key: &'static str, expected: &'static str, found: impl ToString, holds: bool) -> Result<()> {
+    if holds { Ok(()) } else { Err(Error::Config { key, expected, found: found.to_string() }) }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rand::SeedableRng;
-
-    const SIZE: [usize; 2] = [3, 4];
-
-    fn variants(augment: Augment) -> Vec<Vec<u8>> {
-        let image: Vec<u8> = (1..=36).collect();
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let mut draw = || {
-            let mut out = vec![0; image.len()];
-            augment.draw(&image, SIZE, &mut rng, &mut out);
-            out
-        };
-        (0..200).map(|_| draw()).collect()
-    }
-
-    #[test]
-    fn without_crop_and_flip_nothing_changes() {
-        let image: Vec<u8> = (1..=36).collect();
-        assert!(
-            variants(Augment { crop: 0, flip: false, fill: [0; 3] }).iter().all(|variant| *variant == image)
-        );
-    }
-
-    #[test]
-    fn a_flip_reverses_each_row_of_about_half_the_images() {
-        let image: Vec<u8> = (1..=36).collect();
-        let mirrored: Vec<u8> = image.chunks(4).flat_map(|row| row.iter().rev().copied()).collect();
-        let all = variants(Augment { crop: 0, flip: true, fill: [0; 3] });
-        let flipped = all.iter().filter(|variant| **variant == mirrored).count();
-        assert_eq!(flipped + all.iter().filter(|variant| **variant == image).count(), 200);
-        assert!((70..130).contains(&flipped), "{flipped}");
-    }
-
-    #[test]
-    fn a_crop_shifts_every_plane_alike_and_pads_with_its_own_colour() {
-        let fill = [101, 102, 103];
-        let all = variants(Augment { crop: 1, flip: false, fill });
-        for variant in &all {
-            assert_eq!(variant.len(), 36);
-            let planes: Vec<&[u8]> = variant.chunks(12).collect();
-            for (plane, fill) in planes.iter().zip(fill) {
-                let expected = planes[0].iter().map(|&p| if p == 101 { fill } else { p + (fill - 101) * 12 });
-                assert!(plane.iter().copied().eq(expected));
-            }
-        }
-        let distinct: std::collections::BTreeSet<_> = all.into_iter().collect();
-        assert_eq!(distinct.len(), 9);
-    }
-
-    #[test]
-    fn padding_is_the_pixel_the_integer_network_sees_as_zero() {
-        let normalization = Normalization::IMAGENET;
-        let augment = Augment::new(1, false, &normalization);
-        let one_each: Vec<u8> = augment.fill.to_vec();
-        assert!(normalization.integer_input(&one_each).all(|value| value == 0));
-    }
-}
+mod tests;

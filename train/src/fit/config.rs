@@ -32,7 +32,7 @@ pub struct FitConfig {
     pub warmup_steps: usize,
     /// Largest global norm of the gradient.
     pub clip_norm: Option<f64>,
-    /// Crop, flip and padding colour.
+    /// What happens to images before a step sees them.
     pub augment: Augment,
     /// Probability that the label's target spreads evenly over all classes, 0 to 1.
     pub label_smoothing: f64,
@@ -82,7 +82,7 @@ impl FitConfig {
             weight_decay: section.weight_decay,
             warmup_steps: section.warmup_steps,
             clip_norm: (section.clip_norm > 0.0).then_some(section.clip_norm),
-            augment: Augment::new(section.crop, section.flip, normalization),
+            augment: Augment::of(section, normalization),
             label_smoothing: section.label_smoothing,
             distill: (distill.weight > 0.0).then_some(distill),
             ema_decay: section.ema_decay,
@@ -110,6 +110,7 @@ impl FitConfig {
         require("scale_rate", "at least 0", scale_rate, scale_rate >= 0.0 && scale_rate.is_finite())?;
         require("ema_decay", "0 to below 1", self.ema_decay, (0.0..1.0).contains(&self.ema_decay))?;
         require("crop", "at most the side of an image", self.augment.crop, self.augment.crop <= side)?;
+        self.augment.check()?;
         if let Some(limit) = self.clip_norm {
             require("clip_norm", "above 0", limit, limit > 0.0)?;
         }
@@ -125,7 +126,9 @@ impl FitConfig {
         hash.update(format!("{settings:?}").as_bytes());
         for images in [Some(images), validation].into_iter().flatten() {
             hash.update(format!("{}x{}x{}", images.len(), images.height(), images.width()).as_bytes());
-            hash.update(images.pixels());
+            (0..images.len()).for_each(|index| {
+                hash.update(images.image(index));
+            });
             images.labels().iter().for_each(|label| {
                 hash.update(&label.to_le_bytes());
             });

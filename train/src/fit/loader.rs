@@ -23,7 +23,7 @@ const BYTES_AHEAD: usize = 128 << 20;
 
 /// Images of one step.
 pub(super) struct Batch {
-    /// `[count, CHANNELS, height, width]`, size as [`Source::size`].
+    /// `[count, CHANNELS, height, width]`, of the source's size.
     pub(super) pixels: Vec<u8>,
     /// `[count]`.
     pub(super) labels: Vec<u16>,
@@ -77,6 +77,8 @@ pub(super) struct Source<'a> {
     pub(super) images: &'a Dataset,
     pub(super) order: Order,
     pub(super) augment: Augment,
+    /// (height, width) of what the network takes.
+    pub(super) size: [usize; 2],
 }
 
 impl<'a> Source<'a> {
@@ -103,17 +105,17 @@ impl<'a> Source<'a> {
     }
 
     fn image_bytes(&self) -> usize {
-        CHANNELS * self.images.height() * self.images.width()
+        CHANNELS * self.size[0] * self.size[1]
     }
 
     /// One image's augmentation is a task: all cores share a batch.
     fn batch(&self, epoch: usize, chosen: &[usize]) -> Batch {
-        let size = [self.images.height(), self.images.width()];
+        let from = [self.images.height(), self.images.width()];
         let each = self.image_bytes();
         let mut pixels = vec![0; chosen.len() * each];
         pixels.par_chunks_exact_mut(each).zip(chosen).for_each(|(place, &index)| {
             let mut rng = self.order.rng(epoch, index as u64);
-            self.augment.draw(self.images.image(index), size, &mut rng, place);
+            self.augment.draw((self.images.image(index), from), &mut rng, (place, self.size));
         });
         let labels = chosen.iter().map(|&index| self.images.label(index)).collect();
         Batch { pixels, labels, waited: Duration::ZERO }

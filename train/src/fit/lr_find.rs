@@ -9,9 +9,9 @@ use eqo_datasets::Dataset;
 use super::learner::Learner;
 use super::loader::{Order, Source};
 use super::{FitConfig, Task, Teacher};
+use crate::Result;
 use crate::import::write_then_rename;
 use crate::layers::Layers;
-use crate::{Result, pixels};
 
 /// Weight of a loss in the smoothed loss of the next point, on both sides: one side alone would lag behind the rate.
 const FADING: f64 = 0.9;
@@ -81,10 +81,11 @@ impl LrFind<'_> {
     ) -> Result<Curve> {
         let Self { teacher, images, config, .. } = *self;
         config.check(images, teacher.is_some())?;
-        pixels::check_size(images, net.image_shape())?;
+        let [_, height, width] = net.image_shape();
+        config.augment.check_size(images, net.image_shape())?;
         let mut learner = Learner::new(Task { teacher, images, validation: None, config }, net)?;
         let order = Order::new(images.len(), config.batch_size, config.seed);
-        let source = Source { images, order, augment: config.augment };
+        let source = Source { images, order, augment: config.augment, size: [height, width] };
         thread::scope(|scope| {
             let (mut curve, mut lowest) = (Curve::default(), f64::INFINITY);
             for (step, batch) in source.prefetch(scope, 0..self.steps).enumerate() {

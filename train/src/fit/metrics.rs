@@ -1,4 +1,4 @@
-//! `metrics.csv`: one row every few steps.
+//! `metrics.csv`, one row every few steps, and the same for TensorBoard.
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::events::Events;
 use super::loader::Batch;
 use crate::import::write_then_rename;
 use crate::{Error, Result};
@@ -26,20 +27,39 @@ pub(super) struct Row {
     /// Time since the row before in which the trainer waited for a batch.
     #[serde(default)]
     pub(super) loader_idle_seconds: f64,
+    /// The same as a share of that time, 0 to 1; not in the file.
+    #[serde(skip)]
+    pub(super) idle_share: f64,
     /// Of training since step 0, interruptions left out.
     pub(super) seconds: f64,
     /// 0 to 1; only at the end of an epoch.
     pub(super) validation_accuracy: Option<f64>,
 }
 
-/// The open file.
+impl Row {
+    /// By TensorBoard's tags.
+    fn scalars(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        let always = [
+            ("train/loss", self.loss),
+            ("train/accuracy", self.train_accuracy),
+            ("train/learning_rate", self.learning_rate),
+            ("train/images_per_second", self.images_per_second),
+            ("loader/idle_share", self.idle_share),
+        ];
+        always.into_iter().chain(self.validation_accuracy.map(|accuracy| ("validation/accuracy", accuracy)))
+    }
+}
+
+/// The open files.
 pub(super) struct Metrics {
     path: PathBuf,
     rows: csv::Writer<File>,
+    events: Events,
 }
 
 impl Metrics {
-    /// Opens `path` for the steps after `step`: rows of later steps are dropped, all of them when `step` is 0.
+    /// Opens `path`, and an event file beside it, for the steps after `step`: what is there of later steps is dropped,
+    /// everything when `step` is 0.
     pub(super) fn open(path: PathBuf, step: usize) -> Result<Self> {
         let kept = if step > 0 { kept_rows(&path, step)? } else { Vec::new() };
         let mut bytes = csv::Writer::from_writer(Vec::new());
@@ -48,12 +68,14 @@ impl Metrics {
         write_then_rename(&path, &bytes)?;
         let file = OpenOptions::new().append(true).open(&path).map_err(Error::io(&path, "write"))?;
         let rows = csv::WriterBuilder::new().has_headers(kept.is_empty()).from_writer(file);
-        Ok(Self { path, rows })
+        let events = Events::open(path.parent().unwrap_or(Path::new(".")), step)?;
+        Ok(Self { path, rows, events })
     }
 
     pub(super) fn append(&mut self, row: &Row) -> Result<()> {
         self.rows.serialize(row).map_err(failed(&self.path))?;
-        self.rows.flush().map_err(Error::io(&self.path, "write"))
+        self.rows.flush().map_err(Error::io(&self.path, "write"))?;
+        self.events.append(row.step, &row.scalars().collect::<Vec<_>>())
     }
 }
 
@@ -142,6 +164,7 @@ mod tests {
             learning_rate: 0.1,
             images_per_second: 10.0,
             loader_idle_seconds: 0.25,
+            idle_share: 0.125,
             seconds: 2.0,
             validation_accuracy,
         }

@@ -32,6 +32,18 @@ pub struct FitSection {
     pub crop: usize,
     /// Random horizontal flip.
     pub flip: bool,
+    /// Random resized crop, as torchvision's `RandomResizedCrop`, instead of `crop`.
+    pub resized_crop: bool,
+    /// Least and most share of the image's area that it takes.
+    pub crop_area: [f64; 2],
+    /// Least and most width over height of what it takes.
+    pub crop_aspect: [f64; 2],
+    /// Colour jitter as torchvision's `ColorJitter`: factors are drawn from 1 − x to 1 + x; 0 disables it.
+    pub brightness: f64,
+    /// Likewise, around the image's mean grey.
+    pub contrast: f64,
+    /// Likewise, around each pixel's grey.
+    pub saturation: f64,
     /// Probability that the label's target spreads evenly over all classes.
     pub label_smoothing: f64,
     /// Weight of the distillation term against the float model (`[qat]` only); 0 disables it.
@@ -100,6 +112,12 @@ impl Default for FitSection {
             clip_norm: 0.0,
             crop: 4,
             flip: true,
+            resized_crop: false,
+            crop_area: [0.08, 1.0],
+            crop_aspect: [0.75, 4.0 / 3.0],
+            brightness: 0.0,
+            contrast: 0.0,
+            saturation: 0.0,
             label_smoothing: 0.0,
             distill_weight: 0.0,
             distill_temperature: 4.0,

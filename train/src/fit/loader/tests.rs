@@ -8,7 +8,7 @@ use eqo_datasets::{Normalization, synthetic};
 
 fn source(images: &Dataset, batch: usize, seed: u64) -> Source<'_> {
     let augment = Augment::new(2, true, &Normalization::SYNTHETIC);
-    Source { images, order: Order::new(images.len(), batch, seed), augment }
+    Source { images, order: Order::new(images.len(), batch, seed), augment, size: [32, 32] }
 }
 
 type Bits = Vec<(Vec<u8>, Vec<u16>)>;
@@ -84,6 +84,25 @@ fn a_slow_producer_and_a_slow_consumer_change_no_bit_and_memory_stays_bounded() 
         prefetch(scope, 0..9, 2, make).map(take).collect()
     });
     assert_eq!(patient, expected);
+}
+
+#[test]
+fn a_resized_crop_and_jitter_give_the_networks_size_and_depend_on_no_thread() {
+    let images = synthetic::generate(1, 12);
+    let section = crate::recipe::FitSection {
+        resized_crop: true,
+        brightness: 0.4,
+        contrast: 0.4,
+        saturation: 0.4,
+        ..Default::default()
+    };
+    let augment = Augment::of(&section, &Normalization::SYNTHETIC);
+    let source = Source { augment, size: [24, 20], ..source(&images, 4, 7) };
+    let batches = collect(source, 0..6);
+    assert!(batches.iter().all(|(pixels, _)| pixels.len() == 4 * 3 * 24 * 20));
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let alone = pool.install(|| source.batch(1, &source.order.permutation(1)[..4]));
+    assert_eq!((alone.pixels, alone.labels), batches[3]);
 }
 
 #[test]
