@@ -6,6 +6,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation};
 use eqo_checkpoints::arch::{Arch, ArchNode};
 use eqo_checkpoints::scales::{best_exponent, code_range};
+use eqo_checkpoints::winograd::Algorithm;
 use eqo_datasets::{Dataset, Normalization};
 
 use super::QatNet;
@@ -24,6 +25,10 @@ const SAMPLES: usize = 200_000;
 /// integers, for weights that can't move any output by a step.
 const FINEST_BELOW_OUTPUT: i32 = 6;
 
+/// Bits of the largest activation in steps of its layer's finest product, at most. Sums go beyond it by 1 or 2 bits, which
+/// float32 still holds exactly; the stem, with 8-bit weights and F(4x4, 3x3), would go to 2^25 without it.
+const ACCUMULATOR_BITS: i32 = 22;
+
 impl QatNet {
     /// Chooses every layer's weight exponents, with the activation scales in force.
     pub(super) fn choose_weight_exponents(&mut self) {
@@ -32,15 +37,28 @@ impl QatNet {
         for (index, spec) in self.specs.iter_mut().enumerate() {
             let taps = net.float_taps(index);
             let best = least_error(spec, &taps);
-            let floor = wiring.requantized_at(&net.arch, index).map_or(i32::MIN, |output| {
-                output - i32::from(spec.weight_bits) - FINEST_BELOW_OUTPUT - wiring.input(index)
-            });
+            let output = wiring.requantized_at(&net.arch, index);
+            let below = i32::from(spec.weight_bits) + FINEST_BELOW_OUTPUT;
+            let most = ACCUMULATOR_BITS - spec.act_bits.map_or(8, i32::from);
             // All-zero groups get the coarsest exponent of the layer, which never makes an accumulator finer.
             let coarsest = best.iter().flatten().flatten().max().copied().unwrap_or(0);
-            let chosen = |exponent: &Option<i32>| exponent.unwrap_or(coarsest).max(floor);
-            spec.exponents = best.iter().map(|row| row.iter().map(chosen).collect()).collect();
+            let gains = gains(spec.geometry.algorithm);
+            let chosen = |(row, gain): (&Vec<Option<i32>>, i32)| {
+                let floor = |output: i32| output - (below + gain).min(most) - wiring.input(index);
+                let finest = output.map_or(i32::MIN, floor);
+                row.iter().map(|exponent| exponent.unwrap_or(coarsest).max(finest)).collect()
+            };
+            spec.exponents = best.iter().zip(gains).map(chosen).collect();
         }
     }
+}
+
+/// Of each tap, the logarithm of what the output transform multiplies it by at most: 0 for F(2x2, 3x3), up to 6 for F(4x4, 3x3).
+fn gains(algorithm: Algorithm) -> Vec<i32> {
+    let Some(transform) = algorithm.transform() else { return vec![0] };
+    let rows = transform.output_coefficients();
+    let largest = |tap: usize| rows.iter().map(|row| row[tap].unsigned_abs()).max().unwrap_or(1);
+    (0..algorithm.taps()).map(|tap| largest(tap).max(1).ilog2() as i32).collect()
 }
 
 /// The exponent of least error of each tap and output channel, `None` where all weights are zero.
