@@ -79,3 +79,26 @@ fn the_equality_survives_training_and_a_changed_weight_breaks_it() {
     compare(&engine(&arch, &plan, &trained, &images), &trained, &sample).unwrap();
     assert!(matches!(compare(&untrained_engine, &trained, &sample), Err(Error::Mismatch { .. })));
 }
+
+#[test]
+fn a_trace_of_other_images_or_nodes_is_refused_by_name() {
+    let images = synthetic::generate(3, 3);
+    let arch = Arch::by_name("cifar-resnet8", 10).unwrap();
+    let plan = BitPlan::uniform(&arch, 4, 6);
+    let net = quantized(&arch, &plan, &images, &Device::flex());
+    let engine = engine(&arch, &plan, &net, &images);
+    let trace = net.trace(images.pixels()).unwrap();
+    let [two, three] = [2, 3].map(|count| (0..count).map(|index| images.image(index)).collect::<Vec<_>>());
+    assert_eq!(verify(&engine, &three, &trace).unwrap().images, 3);
+    let longer = verify(&engine, &two, &trace).unwrap_err();
+    assert!(matches!(&longer, Error::Trace { node, .. } if node == "input"), "{longer}");
+    let fewer_nodes = verify(&engine, &three, &trace[..trace.len() - 1]).unwrap_err().to_string();
+    assert!(fewer_nodes.contains("node tensors"), "{fewer_nodes}");
+    let mut one_more = trace.clone();
+    one_more.last_mut().unwrap().push(0);
+    let one_more = verify(&engine, &three, &one_more).unwrap_err();
+    assert!(matches!(&one_more, Error::Trace { node, .. } if node == "linear"), "{one_more}");
+    let mut shorter = trace;
+    shorter[4].pop();
+    assert!(matches!(verify(&engine, &three, &shorter), Err(Error::Mismatch { image: 2, .. })));
+}

@@ -1,9 +1,9 @@
 //! Compute devices by name.
 //!
-//! One training runs on one device. Burn 0.22 has data-parallel training over several GPUs only inside `burn-train`'s own
-//! learner (`ExecutionStrategy::MultiDevice`, `DistributedDataParallel`), which brings its own loop, checkpoints and
-//! metrics; that loop can't resume to the bit nor distil, so it isn't used here. Several GPUs are for several runs
-//! (`device = "cuda:0"`, `"cuda:1"`).
+//! One training runs on one device. Burn 0.22's data-parallel training over several GPUs (`ExecutionStrategy::MultiDevice`
+//! and `DistributedDataParallel`) is part of `burn-train`'s learner, with its own loop and checkpoints by epoch; the loop
+//! here, which resumes at any step to the bit, doesn't use it. Several GPUs are for several runs (`device = "cuda:0"`,
+//! `"cuda:1"`).
 
 use burn::tensor::Device;
 

@@ -23,6 +23,8 @@ struct Found {
     steepest_descent: Option<f64>,
     /// A tenth of the learning rate with the lowest smoothed loss.
     tenth_of_minimum: Option<f64>,
+    /// The smaller of the two.
+    suggested: Option<f64>,
     csv: PathBuf,
     svg: PathBuf,
 }
@@ -49,6 +51,7 @@ impl Found {
             steps: curve.points.len(),
             steepest_descent: suggestion.map(|Suggestion { steepest, .. }| steepest),
             tenth_of_minimum: suggestion.map(|suggestion| suggestion.tenth_of_minimum),
+            suggested: suggestion.map(|suggestion| suggestion.cautious()),
             csv,
             svg,
         }
@@ -57,13 +60,15 @@ impl Found {
     fn text(&self) -> String {
         let (csv, svg) = (self.csv.display(), self.svg.display());
         let files = format!("{csv}\n{svg}");
-        let (Some(steepest), Some(tenth)) = (self.steepest_descent, self.tenth_of_minimum) else {
+        let (Some(steepest), Some(tenth), Some(suggested)) =
+            (self.steepest_descent, self.tenth_of_minimum, self.suggested)
+        else {
             return format!("The loss falls nowhere over {} steps: no suggestion.\n\n{files}", self.steps);
         };
-        let key = format!("{}.learning_rate", self.stage);
         let facts = [
-            ("steepest descent", format!("{steepest:.1e}  (suggested: --set {key}={steepest:.1e})")),
+            ("steepest descent", format!("{steepest:.1e}")),
             ("minimum / 10", format!("{tenth:.1e}")),
+            ("suggested", format!("--set {}.learning_rate={suggested:.1e} (the smaller)", self.stage)),
             ("steps", self.steps.to_string()),
         ];
         format!("{}\n\n{files}", output::facts(&facts))

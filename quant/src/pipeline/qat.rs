@@ -111,6 +111,9 @@ impl Pipeline {
 /// `plan` with at least `bits` bits a weight: layers that are pinned to more keep theirs.
 fn at_least(plan: &BitPlan, bits: u8) -> BitPlan {
     let mut plan = plan.clone();
-    plan.layers.values_mut().for_each(|layer| layer.weight_bits = layer.weight_bits.max(bits));
+    for layer in plan.layers.values_mut().filter(|layer| layer.weight_bits < bits) {
+        // Re-weighted exponents are those of the last phase.
+        (layer.weight_bits, layer.exponents) = (bits, None);
+    }
     plan
 }

@@ -13,9 +13,9 @@ use crate::Result;
 use crate::import::write_then_rename;
 use crate::layers::Layers;
 
-/// Weight of the past in the smoothed loss.
-const SMOOTHING: f64 = 0.95;
-/// The sweep ends where the smoothed loss is this many times its minimum.
+/// Weight of a loss in the smoothed loss of the next point, on both sides: one side alone would lag behind the rate.
+const FADING: f64 = 0.9;
+/// The sweep ends where the smoothed loss so far is this many times its minimum.
 const DIVERGED: f64 = 4.0;
 /// First points that are too noisy to judge by.
 const NOISY: usize = 10;
@@ -48,7 +48,7 @@ pub struct Point {
     pub learning_rate: f64,
     /// Its loss, before the update.
     pub loss: f64,
-    /// Mean of the losses up to it, the past fading by 0.95 a step.
+    /// Mean of all losses, fading by 0.9 a point to both sides.
     pub smoothed: f64,
 }
 
@@ -59,6 +59,13 @@ pub struct Suggestion {
     pub steepest: f64,
     /// A tenth of the rate with the lowest smoothed loss.
     pub tenth_of_minimum: f64,
+}
+
+impl Suggestion {
+    /// The smaller of the two: a rate that is too low costs time, one that is too high costs the run.
+    pub fn cautious(&self) -> f64 {
+        self.steepest.min(self.tenth_of_minimum)
+    }
 }
 
 impl LrFind<'_> {
@@ -80,17 +87,19 @@ impl LrFind<'_> {
         let order = Order::new(images.len(), config.batch_size, config.seed);
         let source = Source { images, order, augment: config.augment, size: [height, width] };
         thread::scope(|scope| {
-            let mut curve = Curve::default();
+            let (mut curve, mut lowest) = (Curve::default(), f64::INFINITY);
             for (step, batch) in source.prefetch(scope, 0..self.steps).enumerate() {
                 let rate = self.rate(step);
                 let Ok(stepped) = learner.step(&batch, rate)? else { break };
                 curve.push(rate, f64::from(stepped.loss));
                 progress(step + 1, self.steps);
-                if stop.load(Ordering::Relaxed) || curve.has_diverged() {
+                let smoothed = curve.smoothed(step);
+                lowest = smoothed.min(lowest);
+                if stop.load(Ordering::Relaxed) || (step >= NOISY && smoothed > DIVERGED * lowest) {
                     break;
                 }
             }
-            Ok(curve)
+            Ok(curve.finished())
         })
     }
 
@@ -103,21 +112,20 @@ impl LrFind<'_> {
 
 impl Curve {
     fn push(&mut self, learning_rate: f64, loss: f64) {
-        // The mean so far with its bias towards the start taken out (Kingma and Ba 2015, §3).
-        let weight = |steps: usize| 1.0 - SMOOTHING.powi(steps as i32);
-        let before = self.points.last().map_or(0.0, |point| point.smoothed) * weight(self.points.len());
-        let sum = SMOOTHING * before + (1.0 - SMOOTHING) * loss;
-        let smoothed = sum / weight(self.points.len() + 1);
-        self.points.push(Point { learning_rate, loss, smoothed });
+        self.points.push(Point { learning_rate, loss, smoothed: loss });
     }
 
-    fn has_diverged(&self) -> bool {
-        let lowest = self.points.iter().map(|point| point.smoothed).fold(f64::INFINITY, f64::min);
-        self.points.len() > NOISY
-            && self
-                .points
-                .last()
-                .is_some_and(|last| !last.loss.is_finite() || last.smoothed > DIVERGED * lowest)
+    /// Of the losses so far.
+    fn smoothed(&self, at: usize) -> f64 {
+        let weights = (0..self.points.len()).map(|other| FADING.powi(other.abs_diff(at) as i32));
+        let sum: f64 = weights.clone().zip(&self.points).map(|(weight, point)| weight * point.loss).sum();
+        sum / weights.sum::<f64>()
+    }
+
+    fn finished(mut self) -> Self {
+        let smoothed: Vec<f64> = (0..self.points.len()).map(|at| self.smoothed(at)).collect();
+        self.points.iter_mut().zip(smoothed).for_each(|(point, smoothed)| point.smoothed = smoothed);
+        self
     }
 
     /// What to try; `None` if the loss doesn't fall anywhere past the first points.
@@ -160,19 +168,21 @@ mod tests {
             let rate = 1e-6 * 1e6_f64.powf(f64::from(step) / 199.0);
             curve.push(rate, loss(rate));
         }
-        curve
+        curve.finished()
     }
 
+    /// A straight line over the step stays one away from the ends: no lag.
     #[test]
-    fn smoothing_is_the_fading_mean_without_its_bias() {
-        let found = curve(|rate| 3.0 + rate);
-        let losses: Vec<f64> = found.points.iter().map(|point| point.loss).collect();
-        for last in [0, 1, 7, 199] {
-            let weights: Vec<f64> = (0..=last).map(|step| SMOOTHING.powi((last - step) as i32)).collect();
-            let sum: f64 = weights.iter().zip(&losses).map(|(weight, loss)| weight * loss).sum();
-            let want = sum / weights.iter().sum::<f64>();
-            assert!((found.points[last].smoothed - want).abs() < 1e-9);
+    fn smoothing_does_not_lag_behind_the_rate() {
+        let found = curve(|rate| 20.0 - rate.log10());
+        for point in &found.points[80..120] {
+            assert!((point.smoothed - point.loss).abs() < 1e-3, "{point:?}");
         }
+        let (first, total): (f64, f64) = (0..200).fold((0.0, 0.0), |(sum, total), at| {
+            let weight = FADING.powi(at);
+            (sum + weight * found.points[at as usize].loss, total + weight)
+        });
+        assert!((found.points[0].smoothed - first / total).abs() < 1e-9);
     }
 
     #[test]
@@ -180,8 +190,8 @@ mod tests {
         // Falls around 1e-3, is lowest near 1e-2, and rises from 1e-1.
         let found = curve(|rate| 2.0 / (1.0 + rate / 1e-3) + (rate / 0.1).powi(2)).suggestion().unwrap();
         assert!((3e-4..1e-2).contains(&found.steepest), "{found:?}");
-        assert!((1e-3..1e-2).contains(&found.tenth_of_minimum), "{found:?}");
-        assert!(found.steepest < 10.0 * found.tenth_of_minimum);
+        assert!((5e-4..1e-2).contains(&found.tenth_of_minimum), "{found:?}");
+        assert_eq!(found.cautious(), found.steepest.min(found.tenth_of_minimum));
         assert_eq!(curve(|rate| 1.0 + rate).suggestion(), None);
         assert_eq!(Curve::default().suggestion(), None);
     }

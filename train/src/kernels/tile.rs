@@ -10,13 +10,13 @@ use super::lanes::{fma, minus as sub, plus as add};
 /// F(m x m, 3x3) with tile `T = m + 2` and `M = m` outputs, over lanes of images.
 pub(crate) trait Tile<const T: usize, const M: usize>: Copy + Send + Sync {
     /// `Bᵀ·d`.
-    fn input<S: Simd>(simd: S, d: [S::f32s; T]) -> [S::f32s; T];
+    fn input<S: Simd>(self, simd: S, d: [S::f32s; T]) -> [S::f32s; T];
     /// `B·v`, the adjoint of [`Tile::input`].
-    fn input_adjoint<S: Simd>(simd: S, v: [S::f32s; T]) -> [S::f32s; T];
+    fn input_adjoint<S: Simd>(self, simd: S, v: [S::f32s; T]) -> [S::f32s; T];
     /// `Aᵀ·m`.
-    fn output<S: Simd>(simd: S, m: [S::f32s; T]) -> [S::f32s; M];
+    fn output<S: Simd>(self, simd: S, m: [S::f32s; T]) -> [S::f32s; M];
     /// `A·y`, the adjoint of [`Tile::output`].
-    fn output_adjoint<S: Simd>(simd: S, y: [S::f32s; M]) -> [S::f32s; T];
+    fn output_adjoint<S: Simd>(self, simd: S, y: [S::f32s; M]) -> [S::f32s; T];
 }
 
 /// F(2x2, 3x3).
@@ -29,12 +29,12 @@ pub(crate) struct F4;
 
 impl Tile<4, 2> for F2 {
     #[inline(always)]
-    fn input<S: Simd>(simd: S, d: [S::f32s; 4]) -> [S::f32s; 4] {
+    fn input<S: Simd>(self, simd: S, d: [S::f32s; 4]) -> [S::f32s; 4] {
         [sub(simd, d[0], d[2]), add(simd, d[1], d[2]), sub(simd, d[2], d[1]), sub(simd, d[1], d[3])]
     }
 
     #[inline(always)]
-    fn input_adjoint<S: Simd>(simd: S, v: [S::f32s; 4]) -> [S::f32s; 4] {
+    fn input_adjoint<S: Simd>(self, simd: S, v: [S::f32s; 4]) -> [S::f32s; 4] {
         [
             v[0],
             add(simd, sub(simd, v[1], v[2]), v[3]),
@@ -44,19 +44,19 @@ impl Tile<4, 2> for F2 {
     }
 
     #[inline(always)]
-    fn output<S: Simd>(simd: S, m: [S::f32s; 4]) -> [S::f32s; 2] {
+    fn output<S: Simd>(self, simd: S, m: [S::f32s; 4]) -> [S::f32s; 2] {
         [add(simd, add(simd, m[0], m[1]), m[2]), sub(simd, sub(simd, m[1], m[2]), m[3])]
     }
 
     #[inline(always)]
-    fn output_adjoint<S: Simd>(simd: S, y: [S::f32s; 2]) -> [S::f32s; 4] {
+    fn output_adjoint<S: Simd>(self, simd: S, y: [S::f32s; 2]) -> [S::f32s; 4] {
         [y[0], simd.add_f32s(y[0], y[1]), simd.sub_f32s(y[0], y[1]), simd.neg_f32s(y[1])]
     }
 }
 
 impl Tile<6, 4> for F4 {
     #[inline(always)]
-    fn input<S: Simd>(simd: S, d: [S::f32s; 6]) -> [S::f32s; 6] {
+    fn input<S: Simd>(self, simd: S, d: [S::f32s; 6]) -> [S::f32s; 6] {
         let (even, odd) = (fma(simd, -4.0, d[2], d[4]), fma(simd, -4.0, d[1], d[3]));
         let (difference, twice) = (sub(simd, d[4], d[2]), sub(simd, d[3], d[1]));
         let twice = add(simd, twice, twice);
@@ -71,7 +71,7 @@ impl Tile<6, 4> for F4 {
     }
 
     #[inline(always)]
-    fn input_adjoint<S: Simd>(simd: S, v: [S::f32s; 6]) -> [S::f32s; 6] {
+    fn input_adjoint<S: Simd>(self, simd: S, v: [S::f32s; 6]) -> [S::f32s; 6] {
         let four = simd.splat_f32s(4.0);
         let (near, nearer) = (add(simd, v[1], v[2]), sub(simd, v[1], v[2]));
         let (far, farther) = (add(simd, v[3], v[4]), sub(simd, v[3], v[4]));
@@ -87,7 +87,7 @@ impl Tile<6, 4> for F4 {
     }
 
     #[inline(always)]
-    fn output<S: Simd>(simd: S, m: [S::f32s; 6]) -> [S::f32s; 4] {
+    fn output<S: Simd>(self, simd: S, m: [S::f32s; 6]) -> [S::f32s; 4] {
         let (near, nearer) = (add(simd, m[1], m[2]), sub(simd, m[1], m[2]));
         let (far, farther) = (add(simd, m[3], m[4]), sub(simd, m[3], m[4]));
         [
@@ -99,7 +99,7 @@ impl Tile<6, 4> for F4 {
     }
 
     #[inline(always)]
-    fn output_adjoint<S: Simd>(simd: S, y: [S::f32s; 4]) -> [S::f32s; 6] {
+    fn output_adjoint<S: Simd>(self, simd: S, y: [S::f32s; 4]) -> [S::f32s; 6] {
         let (even, odd) = (add(simd, y[0], y[2]), add(simd, y[1], y[3]));
         let (far, farther) = (fma(simd, 4.0, y[2], y[0]), fma(simd, 8.0, y[3], add(simd, y[1], y[1])));
         [
@@ -131,12 +131,12 @@ mod tests {
         (0..matrix[0].len()).map(|column| matrix.iter().map(|row| row[column]).collect()).collect()
     }
 
-    fn check<A: Tile<T, M>, const T: usize, const M: usize>(_: A, transform: &Transform) {
+    fn check<A: Tile<T, M>, const T: usize, const M: usize>(tile: A, transform: &Transform) {
         let simd = Scalar::new();
-        assert_eq!(matrix(|d: [f32; T]| A::input(simd, d)), transform.bt);
-        assert_eq!(matrix(|v: [f32; T]| A::input_adjoint(simd, v)), transposed(&transform.bt));
-        assert_eq!(matrix(|m: [f32; T]| A::output(simd, m)), transform.at);
-        assert_eq!(matrix(|y: [f32; M]| A::output_adjoint(simd, y)), transposed(&transform.at));
+        assert_eq!(matrix(|d: [f32; T]| tile.input(simd, d)), transform.bt);
+        assert_eq!(matrix(|v: [f32; T]| tile.input_adjoint(simd, v)), transposed(&transform.bt));
+        assert_eq!(matrix(|m: [f32; T]| tile.output(simd, m)), transform.at);
+        assert_eq!(matrix(|y: [f32; M]| tile.output_adjoint(simd, y)), transposed(&transform.at));
     }
 
     #[test]

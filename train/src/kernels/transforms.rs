@@ -47,7 +47,7 @@ impl<A: Tile<T, M>, const T: usize, const M: usize> InputTransform<'_, A, T, M> 
                 for j in 0..T {
                     row[j] = window[j][i];
                 }
-                let taps = A::input(simd, row);
+                let taps = self.tile.input(simd, row);
                 for j in 0..T {
                     store(simd, &mut self.v[(i * T + j) * tap_stride + at..][..images.len()], taps[j]);
                 }
@@ -71,7 +71,7 @@ impl<A: Tile<T, M>, const T: usize, const M: usize> InputTransform<'_, A, T, M> 
                 d[i] = load(simd, &self.x[start + images.start..start + images.end]);
             }
         }
-        A::input(simd, d)
+        self.tile.input(simd, d)
     }
 }
 
@@ -102,7 +102,7 @@ impl<A: Tile<T, M>, const T: usize, const M: usize> OutputTransform<'_, '_, A, T
             for i in 0..T {
                 column[i] = load(simd, &self.m[(i * T + j) * tap_stride + at..][..images.len()]);
             }
-            vertical[j] = A::output(simd, column);
+            vertical[j] = self.tile.output(simd, column);
         }
         let bias = simd.splat_f32s(self.bias[channel]);
         let (row, column) = (self.strip.row * M, (self.strip.tiles.start + index) * M);
@@ -111,7 +111,7 @@ impl<A: Tile<T, M>, const T: usize, const M: usize> OutputTransform<'_, '_, A, T
             for j in 0..T {
                 taps[j] = vertical[j][p];
             }
-            let outputs = A::output(simd, taps);
+            let outputs = self.tile.output(simd, taps);
             for q in 0..M {
                 if row + p < height && column + q < width {
                     let at = ((row + p - self.first_row) * width + column + q) * shape.images;
@@ -149,7 +149,7 @@ impl<A: Tile<T, M>, const T: usize, const M: usize> OutputAdjoint<'_, A, T, M> {
                     gradient[q] = load(simd, &self.dy[at + images.start..at + images.end]);
                 }
             }
-            horizontal[p] = A::output_adjoint(simd, gradient);
+            horizontal[p] = self.tile.output_adjoint(simd, gradient);
         }
         let tap_stride = shape.outputs * columns;
         let at = channel * columns + index * lanes + images.start - self.strip.images.start;
@@ -158,7 +158,7 @@ impl<A: Tile<T, M>, const T: usize, const M: usize> OutputAdjoint<'_, A, T, M> {
             for p in 0..M {
                 column[p] = horizontal[p][j];
             }
-            let taps = A::output_adjoint(simd, column);
+            let taps = self.tile.output_adjoint(simd, column);
             for i in 0..T {
                 store(simd, &mut self.dm[(i * T + j) * tap_stride + at..][..images.len()], taps[i]);
             }
@@ -191,7 +191,7 @@ impl<A: Tile<T, M>, const T: usize, const M: usize> InputAdjoint<'_, '_, A, T, M
                 for j in 0..T {
                     taps[j] = load(simd, &self.dv[(i * T + j) * tap_stride + at..][..images.len()]);
                 }
-                let inputs = A::input_adjoint(simd, taps);
+                let inputs = self.tile.input_adjoint(simd, taps);
                 for j in 0..T {
                     window[j][i] = plus(simd, window[j][i], inputs[j]);
                 }
@@ -223,7 +223,7 @@ impl<A: Tile<T, M>, const T: usize, const M: usize> InputAdjoint<'_, '_, A, T, M
         if x >= shape.width {
             return;
         }
-        let inputs = A::input_adjoint(simd, column);
+        let inputs = self.tile.input_adjoint(simd, column);
         for i in 0..T {
             let y = (self.strip.row * M + i).wrapping_sub(shape.padding);
             if y < shape.height {

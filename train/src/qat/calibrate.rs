@@ -6,6 +6,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation};
 use eqo_checkpoints::arch::{Arch, ArchNode};
 use eqo_checkpoints::scales::best_exponent;
+use eqo_checkpoints::winograd::Algorithm;
 use eqo_datasets::{Dataset, Normalization};
 use ndarray::ArrayD;
 
@@ -26,6 +27,10 @@ const SAMPLES: usize = 200_000;
 /// integers, for weights that can't move any output by a step.
 const FINEST_BELOW_OUTPUT: i32 = 6;
 
+/// Bits of the largest activation in steps of its layer's finest product, at most. Sums go beyond it by 1 or 2 bits, which
+/// float32 still holds exactly; the stem, with 8-bit weights and F(4x4, 3x3), would go to 2^25 without it.
+const ACCUMULATOR_BITS: i32 = 22;
+
 impl QatNet {
     /// The network with the exponents of least error for every layer's weights, given the activation scales in force.
     pub(super) fn with_best_steps(&self, device: &Device) -> Result<Self> {
@@ -34,19 +39,32 @@ impl QatNet {
         let mut tensors = net.to_tensors();
         for (index, spec) in net.specs.iter().enumerate() {
             let best = least_error(spec, &net.float_taps(index));
-            let floor = wiring.requantized_at(&net.arch, index).map_or(i32::MIN, |output| {
-                output - i32::from(spec.weight_bits) - FINEST_BELOW_OUTPUT - wiring.input(index)
-            });
+            let output = wiring.requantized_at(&net.arch, index);
+            let below = i32::from(spec.weight_bits) + FINEST_BELOW_OUTPUT;
+            let most = ACCUMULATOR_BITS - spec.act_bits.map_or(8, i32::from);
             // All-zero groups get the coarsest exponent of the layer, which never makes an accumulator finer.
             let coarsest = best.iter().flatten().max().copied().unwrap_or(0);
-            let chosen = |exponent: &Option<i32>| exponent.unwrap_or(coarsest).max(floor) as f32;
-            let steps =
-                ArrayD::from_shape_vec(spec.step_shape().as_slice(), best.iter().map(chosen).collect());
+            let [_, groups] = spec.step_shape();
+            let chosen = |(row, gain): (&[Option<i32>], i32)| -> Vec<f32> {
+                let floor = |output: i32| output - (below + gain).min(most) - wiring.input(index);
+                let finest = output.map_or(i32::MIN, floor);
+                row.iter().map(|exponent| exponent.unwrap_or(coarsest).max(finest) as f32).collect()
+            };
+            let steps = best.chunks(groups).zip(gains(spec.geometry.algorithm)).flat_map(chosen).collect();
+            let steps = ArrayD::from_shape_vec(spec.step_shape().as_slice(), steps);
             let steps = steps.expect("one exponent for each row and group");
             tensors.insert(format!("{}.log2_step", spec.name), steps);
         }
         self.with_tensors(&tensors, "weight steps", device)
     }
+}
+
+/// Of each tap, the logarithm of what the output transform multiplies it by at most: 0 for F(2x2, 3x3), up to 6 for F(4x4, 3x3).
+fn gains(algorithm: Algorithm) -> Vec<i32> {
+    let Some(transform) = algorithm.transform() else { return vec![0] };
+    let rows = transform.output_coefficients();
+    let largest = |tap: usize| rows.iter().map(|row| row[tap].unsigned_abs()).max().unwrap_or(1);
+    (0..algorithm.taps()).map(|tap| largest(tap).max(1).ilog2() as i32).collect()
 }
 
 /// The exponent of least error of each row and group of steps, `None` where all weights are zero.

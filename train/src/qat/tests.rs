@@ -1,6 +1,7 @@
 use burn::module::Module;
 use burn::tensor::Device;
 use eqo_checkpoints::plan::BitPlan;
+use eqo_checkpoints::winograd::Algorithm;
 
 use super::*;
 use crate::Error;
@@ -27,8 +28,11 @@ pub(crate) fn folded() -> FoldedWeights {
 }
 
 pub(super) fn net(weight_bits: u8, act_bits: u8, device: &Device) -> QatNet {
-    let plan = BitPlan::uniform(&tiny_arch(), weight_bits, act_bits);
-    QatNet::from_folded(&tiny_arch(), &plan, &folded(), NORMALIZATION, &tiny_images(12), device).unwrap()
+    planned(&BitPlan::uniform(&tiny_arch(), weight_bits, act_bits), device)
+}
+
+fn planned(plan: &BitPlan, device: &Device) -> QatNet {
+    QatNet::from_folded(&tiny_arch(), plan, &folded(), NORMALIZATION, &tiny_images(12), device).unwrap()
 }
 
 fn logits(net: &QatNet) -> Vec<f32> {
@@ -78,6 +82,21 @@ fn export_holds_codes_of_the_planned_bits_and_shifts_of_the_wired_scales() {
     assert_eq!(shortcuts, [0, 0, 8, 0, 6, 0]);
     let logits = &layers[5].acc_exponents;
     assert!(logits.iter().all(|exponent| exponent == &logits[0]));
+}
+
+/// Taps that the output transform of F(4x4, 3x3) multiplies by up to 2^6 may be that much finer, as far as float32 sums stay exact.
+#[test]
+fn taps_are_no_finer_than_their_gain_and_exact_sums_allow() {
+    for (weight_bits, act_bits) in [(2, 6), (4, 6), (8, 8)] {
+        let plan = BitPlan::uniform(&tiny_arch(), weight_bits, act_bits);
+        for (tiles, gain) in [(Algorithm::F2x2, 0), (Algorithm::F4x4, 6)] {
+            let net = planned(&plan.clone().with_tiles(tiles), &Device::flex());
+            for (layer, spec) in net.export().unwrap().iter().zip(&net.specs) {
+                let most = (spec.weight_bits + 6 + gain).min(22 - act_bits);
+                assert!(layer.output_shifts.iter().all(|&shift| shift <= most), "{}", layer.name);
+            }
+        }
+    }
 }
 
 #[test]
@@ -189,8 +208,7 @@ fn plans_that_cannot_be_followed_are_refused_by_layer() {
     };
     assert_eq!(refuse(&wide), ("second".to_owned(), "weight bits"));
     let tiles = |plan: &mut BitPlan| {
-        let algorithm = eqo_checkpoints::winograd::Algorithm::F2x2;
-        plan.layers.get_mut("down").unwrap().algorithm = algorithm;
+        plan.layers.get_mut("down").unwrap().algorithm = Algorithm::F2x2;
     };
     assert_eq!(refuse(&tiles), ("down".to_owned(), "algorithm"));
 }

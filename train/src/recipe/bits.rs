@@ -70,7 +70,10 @@ impl BitsSection {
         }
         for (name, bits) in &self.layers {
             let layer = layer_of(&mut plan, arch, name, "bits.layers")?;
-            layer.weight_bits = bits.weight.unwrap_or(layer.weight_bits);
+            if let Some(weight) = bits.weight.filter(|&weight| weight != layer.weight_bits) {
+                // Re-weighted exponents belong to the number of bits they were chosen for.
+                (layer.weight_bits, layer.exponents) = (weight, None);
+            }
             layer.act_bits = bits.activation.unwrap_or(layer.act_bits);
             layer.algorithm = bits.algorithm.unwrap_or(layer.algorithm);
         }
@@ -173,10 +176,14 @@ mod tests {
         let path = dir.path().join("plan.toml");
         let mut want = BitPlan::uniform(&arch(), 3, 4);
         want.layers.remove("linear");
+        for (name, exponents) in [("conv1", (0..8).collect()), ("layer1.0.conv1", vec![0, 1, 3])] {
+            want.layers.get_mut(name).unwrap().exponents = Some(exponents);
+        }
         std::fs::write(&path, toml::to_string(&want).unwrap()).unwrap();
         let section = format!("[bits]\nplan = {:?}\n[bits.layers.conv1]\nweight = 7", path.to_str().unwrap());
         let found = plan(&section).unwrap();
-        want.layers.get_mut("conv1").unwrap().weight_bits = 7;
+        let first = want.layers.get_mut("conv1").unwrap();
+        (first.weight_bits, first.exponents) = (7, None);
         want.layers.insert("linear".to_owned(), BitPlan::uniform(&arch(), 4, 6).layers["linear"].clone());
         assert_eq!(found, want);
         for (text, parts) in [
