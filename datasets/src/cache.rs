@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::folder::{Decoding, LeftOut, Listing};
+use crate::folder::{Decoded, Decoding, Listing};
 use crate::image_file::{Resize, load_image};
 use crate::pixels::Pixels;
 
@@ -65,14 +65,11 @@ impl CachePlace {
     }
 }
 
-/// Size, pixels and files left out of a folder, from its cache or into it; `None` where no cache can be had.
+/// The images of a folder, from its cache or into it; `None` where no cache can be had.
 ///
 /// # Errors
 /// Those of decoding.
-pub(crate) fn decoded(
-    decoding: &Decoding<'_>,
-    place: &CachePlace,
-) -> Result<Option<((usize, usize), Pixels, Vec<LeftOut>)>> {
+pub(crate) fn decoded(decoding: &Decoding<'_>, place: &CachePlace) -> Result<Option<Decoded>> {
     let listing = decoding.listing;
     let Some(path) = place.file(listing, decoding.options.resize) else { return Ok(None) };
     let Ok(key) = key(listing, decoding.options.resize) else { return Ok(None) };
@@ -103,7 +100,7 @@ fn key(listing: &Listing, resize: Option<Resize>) -> std::io::Result<Key> {
 }
 
 /// What the file at `path` holds, if it is the cache of these files.
-fn load(path: &Path, key: &Key, decoding: &Decoding<'_>) -> Option<((usize, usize), Pixels, Vec<LeftOut>)> {
+fn load(path: &Path, key: &Key, decoding: &Decoding<'_>) -> Option<Decoded> {
     let contents = file::open(path, key).ok()?;
     let files = &decoding.listing.files;
     let skipped = &contents.skipped;
@@ -119,7 +116,7 @@ fn load(path: &Path, key: &Key, decoding: &Decoding<'_>) -> Option<((usize, usiz
         _ => None,
     };
     let left_out = skipped.iter().map(again).collect::<Option<_>>()?;
-    Some((contents.size, Pixels::Mapped(contents.pixels.into()), left_out))
+    Some(Decoded { size: contents.size, pixels: Pixels::Mapped(contents.pixels.into()), left_out })
 }
 
 /// Decodes into the file at `path`; false if it couldn't be written.

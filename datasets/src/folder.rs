@@ -7,12 +7,11 @@ use crate::cache::{self, CachePlace};
 use crate::dataset::{CHANNELS, Dataset};
 use crate::error::{Error, Result};
 use crate::image_file::Resize;
-use crate::pixels::Pixels;
 
 mod decode;
 mod listing;
 
-pub(crate) use decode::{Decoding, LeftOut};
+pub(crate) use decode::{Decoded, Decoding};
 pub(crate) use listing::{Listing, check_classes};
 
 /// How to read a folder. The default takes the images as they are and stops at the first bad one.
@@ -60,7 +59,7 @@ pub fn read_cached(
     }
     let listing = Listing::read(root, options.expected_classes)?;
     let decoding = Decoding { listing: &listing, options, progress };
-    let (size, pixels, left_out) = match cache::decoded(&decoding, place)? {
+    let Decoded { size, pixels, left_out } = match cache::decoded(&decoding, place)? {
         Some(cached) => cached,
         None => decode_into_memory(&decoding)?,
     };
@@ -72,12 +71,12 @@ pub fn read_cached(
     Ok((Dataset::over(name, listing.classes, size, pixels, labels)?, skipped))
 }
 
-fn decode_into_memory(decoding: &Decoding<'_>) -> Result<((usize, usize), Pixels, Vec<LeftOut>)> {
+fn decode_into_memory(decoding: &Decoding<'_>) -> Result<Decoded> {
     let size = decoding.first_size()?;
     let images = decoding.listing.files.len();
     let mut pixels = Vec::new();
     let bytes = images.checked_mul(CHANNELS * size.0 * size.1);
-    if !bytes.is_some_and(|bytes| pixels.try_reserve_exact(bytes).is_ok()) {
+    if bytes.is_none_or(|bytes| pixels.try_reserve_exact(bytes).is_err()) {
         let (height, width) = size;
         return Err(Error::Memory { path: decoding.listing.root.clone(), images, height, width });
     }
@@ -85,5 +84,5 @@ fn decode_into_memory(decoding: &Decoding<'_>) -> Result<((usize, usize), Pixels
         pixels.extend_from_slice(chunk);
         Ok(())
     })?;
-    Ok((size, pixels.into(), left_out))
+    Ok(Decoded { size, pixels: pixels.into(), left_out })
 }

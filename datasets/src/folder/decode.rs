@@ -10,12 +10,22 @@ use crate::Progress;
 use crate::dataset::CHANNELS;
 use crate::error::{Error, Result};
 use crate::image_file::load_image;
+use crate::pixels::Pixels;
 
 /// Decoded pixels held at once, in bytes, unless one image is larger.
 const CHUNK: usize = 32 << 20;
 
 /// A file that was left out, by its place in the listing, and why.
 pub(crate) type LeftOut = (usize, Error);
+
+/// A folder's images.
+pub(crate) struct Decoded {
+    /// (height, width) of each.
+    pub(crate) size: (usize, usize),
+    /// `[images, CHANNELS, height, width]`
+    pub(crate) pixels: Pixels,
+    pub(crate) left_out: Vec<LeftOut>,
+}
 
 /// What is to be decoded, and how.
 pub(crate) struct Decoding<'a> {
