@@ -18,6 +18,7 @@
 
 pub mod arch;
 pub mod arith;
+pub mod codebook;
 pub mod cost;
 pub mod engine;
 pub mod error;

@@ -72,6 +72,11 @@ pub fn accumulator_exponents(meeting: &Meeting<'_>) -> Vec<i32> {
 
 /// The exponent `e` with the least `Σ (clamp(floor(x/2^e + 0.5), low, high)·2^e − x)²`; `None` if all are zero.
 pub fn best_exponent(values: &[f32], (low, high): (f32, f32)) -> Option<i32> {
+    least_error(values, high, |x| (x + 0.5).floor().clamp(low, high))
+}
+
+/// The exponent with the least squared error of `nearest`, whose largest value is `high`.
+pub(crate) fn least_error(values: &[f32], high: f32, nearest: impl Fn(f32) -> f32) -> Option<i32> {
     let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
     if largest == 0.0 || !largest.is_finite() {
         return None;
@@ -79,7 +84,7 @@ pub fn best_exponent(values: &[f32], (low, high): (f32, f32)) -> Option<i32> {
     let clips_nothing = (largest / high).log2().ceil() as i32;
     let error = |exponent: i32| -> f64 {
         let step = 2.0_f32.powi(exponent);
-        let miss = |x: f32| f64::from((x / step + 0.5).floor().clamp(low, high) * step - x);
+        let miss = |x: f32| f64::from(nearest(x / step) * step - x);
         values.iter().map(|&x| miss(x) * miss(x)).sum()
     };
     let candidates = (clips_nothing - DEPTH..=clips_nothing).rev();

@@ -8,6 +8,8 @@ pub(crate) mod eval;
 pub(crate) mod infer;
 pub(crate) mod inspect;
 #[cfg(feature = "train")]
+pub(crate) mod lr_find;
+#[cfg(feature = "train")]
 pub(crate) mod quantize;
 #[cfg(feature = "train")]
 pub(crate) mod recipe;

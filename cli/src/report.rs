@@ -7,6 +7,7 @@ use crate::evaluation::accuracy;
 use crate::exit::{Failure, Kind};
 use crate::output::{megabytes, percent};
 
+pub(crate) mod curve;
 mod plots;
 
 /// Everything a report shows.

@@ -1,6 +1,7 @@
-//! Images and labels in memory, as every stage takes them.
+//! Images and labels, as every stage takes them.
 
 use crate::error::{Error, Result};
+use crate::pixels::Pixels;
 
 /// Colour planes of an image: red, green, blue.
 pub const CHANNELS: usize = 3;
@@ -51,14 +52,14 @@ impl Image {
     }
 }
 
-/// Labelled images of one size.
+/// Labelled images of one size, in memory or in a mapped cache file ([`crate::cache`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {
     name: String,
     classes: Vec<String>,
     height: usize,
     width: usize,
-    pixels: Vec<u8>,
+    pixels: Pixels,
     labels: Vec<u16>,
 }
 
@@ -74,6 +75,17 @@ impl Dataset {
         pixels: Vec<u8>,
         labels: Vec<u16>,
     ) -> Result<Self> {
+        Self::over(name.into(), classes, (height, width), pixels.into(), labels)
+    }
+
+    /// [`new`](Self::new) for pixels wherever they are.
+    pub(crate) fn over(
+        name: String,
+        classes: Vec<String>,
+        (height, width): (usize, usize),
+        pixels: Pixels,
+        labels: Vec<u16>,
+    ) -> Result<Self> {
         let each = image_bytes(height, width)?;
         let expected = labels.len().saturating_mul(each);
         if pixels.len() != expected {
@@ -83,7 +95,7 @@ impl Dataset {
         if let Some(index) = bad {
             return Err(Error::Label { index, classes: classes.len(), found: labels[index] });
         }
-        Ok(Self { name: name.into(), classes, height, width, pixels, labels })
+        Ok(Self { name, classes, height, width, pixels, labels })
     }
 
     /// Name for reports: `cifar10`, `synthetic`, or the folder's name.
@@ -162,7 +174,7 @@ impl Dataset {
         Image { height: self.height, width: self.width, pixels: self.image(index).to_vec() }
     }
 
-    /// The images at `indices`, in that order (repeats allowed).
+    /// The images at `indices`, in that order (repeats allowed), copied into memory.
     ///
     /// # Panics
     /// When an index is `>= len()`, as a slice does.
@@ -175,7 +187,7 @@ impl Dataset {
             classes: self.classes.clone(),
             height: self.height,
             width: self.width,
-            pixels,
+            pixels: pixels.into(),
             labels: indices.iter().map(|&index| self.labels[index]).collect(),
         }
     }

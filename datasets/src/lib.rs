@@ -1,8 +1,9 @@
 //! Images and labels for EQO: CIFAR binaries, image folders, a seeded synthetic set, checked downloads.
 //!
-//! Everything is a [`Dataset`]: 8-bit RGB images of one size with labels, in memory. What turns pixels into
+//! Everything is a [`Dataset`]: 8-bit RGB images of one size with labels. What turns pixels into
 //! network input is [`Normalization`]; nothing here knows a network.
 
+pub mod cache;
 pub mod cifar;
 pub mod fetch;
 pub mod folder;
@@ -15,6 +16,8 @@ mod dataset;
 mod error;
 mod image_file;
 mod jpeg;
+mod mapped;
+mod pixels;
 mod preprocess;
 mod source;
 

@@ -66,6 +66,20 @@ pub enum Error {
         /// The trainer's value.
         fake: i64,
     },
+    /// A trace that isn't one of these images through this graph.
+    #[error(
+        "{node}: expected {expected} {what} in the trainer's trace, found {found}. Trace the images that are verified."
+    )]
+    Trace {
+        /// The node's name, or the graph.
+        node: String,
+        /// What was counted.
+        what: &'static str,
+        /// As many as the graph and the images need.
+        expected: usize,
+        /// As many as there are.
+        found: usize,
+    },
     /// A file of the run can't be read or written.
     #[error(
         "{path}: {action} failed: {source}. Check that the path exists, is writable and the disk has room."

@@ -1,9 +1,10 @@
 //! The images a recipe names: training, calibration and test sets.
 
+use eqo_datasets::cache::CachePlace;
 use eqo_datasets::folder::FolderOptions;
 use eqo_datasets::split::stratified_order;
 use eqo_datasets::{Dataset, Progress, Split, cifar, folder, synthetic};
-use eqo_train::recipe::{DataKind, DataSection};
+use eqo_train::recipe::{DataKind, DataSection, RecipeError};
 
 use crate::Error;
 
@@ -11,6 +12,8 @@ use crate::Error;
 pub struct Images {
     /// What training draws from.
     pub train: Dataset,
+    /// What was held out of it to validate the training (`data.validation_images`).
+    pub validation: Option<Dataset>,
     /// A stratified sample of the training set: chooses scales, verifies the lowering. Never test images.
     pub calibration: Dataset,
     /// What accuracy is measured on.
@@ -41,16 +44,73 @@ pub fn open(section: &DataSection, seed: u64, progress: Progress<'_>) -> Result<
         ),
         DataKind::Folder => {
             let options = FolderOptions { skip_corrupt: section.skip_corrupt, ..FolderOptions::default() };
-            let (train, left_out) = folder::read(&section.train, &options, progress)?;
+            let place = CachePlace::from_setting(&section.cache);
+            let (train, left_out) = folder::read_cached(&section.train, &options, &place, progress)?;
             let options = FolderOptions { expected_classes: Some(train.classes().len()), ..options };
-            let (test, left_out_of_test) = folder::read(&section.test, &options, progress)?;
+            let (test, left_out_of_test) = folder::read_cached(&section.test, &options, &place, progress)?;
             (train, test, left_out.len() + left_out_of_test.len())
         }
     };
     if train.classes() != test.classes() {
         return Err(Error::Classes { train: train.classes().to_vec(), test: test.classes().to_vec() });
     }
+    let (train, validation) = hold_out(train, section.validation_images, seed)?;
     let order = stratified_order(&train, seed);
     let calibration = train.subset(&order[..section.calibration_images.min(order.len())]);
-    Ok(Images { train, calibration, test, skipped })
+    Ok(Images { train, validation, calibration, test, skipped })
+}
+
+/// Takes `count` images, classes in proportion, out of the training set.
+fn hold_out(train: Dataset, count: usize, seed: u64) -> Result<(Dataset, Option<Dataset>), Error> {
+    if count == 0 {
+        return Ok((train, None));
+    }
+    if count >= train.len() {
+        return Err(RecipeError::Value {
+            key: "data.validation_images".to_owned(),
+            expected: "fewer than the training images",
+            found: format!("{count} of {}", train.len()),
+        }
+        .into());
+    }
+    let mut order = stratified_order(&train, seed);
+    let mut rest = order.split_off(count);
+    rest.sort_unstable();
+    Ok((train.subset(&rest), Some(train.subset(&order))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn open_with(validation_images: usize) -> Result<Images, Error> {
+        let section =
+            DataSection { train_images: 60, test_images: 10, validation_images, ..DataSection::default() };
+        open(&section, 3, &|_, _| ())
+    }
+
+    #[test]
+    fn validation_images_are_balanced_and_nothing_else_sees_them() {
+        let whole = open_with(0).unwrap();
+        assert!(whole.validation.is_none());
+        let held = open_with(20).unwrap();
+        let validation = held.validation.unwrap();
+        let set =
+            |images: &Dataset| (0..images.len()).map(|i| images.image(i).to_vec()).collect::<BTreeSet<_>>();
+        let (kept, out) = (set(&held.train), set(&validation));
+        assert_eq!((kept.len(), out.len()), (40, 20));
+        assert!(kept.is_disjoint(&out) && out.is_disjoint(&set(&held.calibration)));
+        assert_eq!(&kept | &out, set(&whole.train));
+        let counts = (0..10).map(|class| validation.labels().iter().filter(|&&label| label == class).count());
+        assert!(counts.into_iter().all(|count| count == 2));
+        assert_eq!(set(&held.test), set(&whole.test));
+    }
+
+    #[test]
+    fn holding_out_everything_is_refused_by_key() {
+        let error = open_with(60).err().unwrap().to_string();
+        assert!(error.contains("data.validation_images") && error.contains("60 of 60"), "{error}");
+    }
 }

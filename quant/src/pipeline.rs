@@ -7,25 +7,24 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use eqo_checkpoints::arch::Arch;
-use eqo_checkpoints::engine::{Engine, class_of};
+use eqo_checkpoints::engine::Engine;
 use eqo_checkpoints::format::{Checkpoint, Metadata};
 use eqo_checkpoints::plan::BitPlan;
 use eqo_datasets::{Dataset, Normalization};
-use eqo_train::evaluate::{Score, evaluate};
 use eqo_train::fit::{self, FitConfig, Teacher};
 use eqo_train::net::Net;
 use eqo_train::recipe::{FitSection, Recipe};
 use eqo_train::tensors::NamedTensors;
-use eqo_train::{Classifier, QatNet, device, import};
+use eqo_train::{Classifier, Layers, device, import};
 
 use crate::images::{self, Images};
-use crate::report::{Accuracy, QuantizeReport};
-use crate::stages::{Json, Stages, hash_file, hash_inputs, write_whole};
-use crate::verify::{Verified, verify};
-use crate::{Error, fold, lower};
+use crate::report::QuantizeReport;
+use crate::stages::{Json, Stages, hash_file, hash_inputs, hash_tensors, write_whole};
+use crate::{Error, lower};
 
-/// Calibration images whose every tensor is compared before a checkpoint is exported.
-const VERIFIED_IMAGES: usize = 64;
+mod qat;
+mod scores;
+mod sweep;
 
 /// What the caller shows and how it stops a run.
 pub struct Hooks<'a> {
@@ -52,7 +51,10 @@ pub struct Pipeline {
     recipe: Recipe,
     out: PathBuf,
     arch: Arch,
+    plan: BitPlan,
     images: Images,
+    /// Hash of what decides the float network.
+    float_inputs: String,
     device: Device,
     resume: bool,
     stages: Stages,
@@ -76,9 +78,11 @@ impl Pipeline {
         let reading = |done, total| report(hooks, "read images", done, total);
         let images = images::open(&recipe.data, recipe.seed, &reading)?;
         let arch = Arch::by_name(&recipe.model.arch, images.train.classes().len())?;
+        let plan = recipe.bits.plan(&arch)?;
         write_whole(&out.join("recipe.toml"), recipe.to_toml().as_bytes())?;
-        let (out, stages) = (out.to_owned(), Stages::open(out));
-        Ok(Self { recipe, out, arch, images, device, resume, stages, seconds: BTreeMap::new() })
+        let float_inputs = float_inputs(&recipe, &images);
+        let (out, stages, seconds) = (out.to_owned(), Stages::open(out), BTreeMap::new());
+        Ok(Self { recipe, out, arch, plan, images, float_inputs, device, resume, stages, seconds })
     }
 
     /// The images in use.
@@ -92,15 +96,16 @@ impl Pipeline {
     /// Unreadable weights, divergence, interruption, unwritable output.
     pub fn train_float(&mut self, hooks: &Hooks<'_>) -> Result<NamedTensors, Error> {
         let output = self.out.join("float.safetensors");
-        let inputs = self.float_inputs();
+        let inputs = self.float_inputs.clone();
         if self.stages.is_fresh("float", &inputs, &output) {
             return Ok(import::read_tensors(&output)?);
         }
         self.stages.start("float")?;
         let started = Instant::now();
-        let mut net = self.initial_net(&self.training_device())?;
+        let mut net = self.initial_net()?;
         if self.recipe.float.steps > 0 {
-            let config = self.fit_config(&self.recipe.float, "float", &());
+            let identity = hash_inputs(&[&self.arch, &hash_tensors(&net.to_tensors())]);
+            let config = self.fit_config(&self.recipe.float, "float", identity);
             net = self.fit("float", net, None, &config, hooks)?;
         }
         let tensors = net.to_tensors();
@@ -109,48 +114,17 @@ impl Pipeline {
         Ok(tensors)
     }
 
-    /// Fine-tunes the quantized network from the float one into `<out>/qat.safetensors`.
-    ///
-    /// # Errors
-    /// As [`Pipeline::train_float`].
-    pub fn train_qat(&mut self, hooks: &Hooks<'_>) -> Result<QatNet, Error> {
-        let float = self.train_float(hooks)?;
-        let output = self.out.join("qat.safetensors");
-        let inputs = self.qat_inputs();
-        let folded = fold::fold(&self.arch, &float, &self.normalization())?;
-        let (plan, normalization) = (self.plan(), self.normalization());
-        let (arch, calibration) = (&self.arch, &self.images.calibration);
-        if self.stages.is_fresh("qat", &inputs, &output) {
-            let tensors = import::read_tensors(&output)?;
-            let origin = output.display().to_string();
-            return Ok(QatNet::from_tensors(arch, &plan, normalization, &tensors, &origin, &self.device)?);
-        }
-        self.stages.start("qat")?;
-        let started = Instant::now();
-        let mut net =
-            QatNet::from_folded(arch, &plan, &folded, normalization, calibration, &self.training_device())?;
-        if self.recipe.qat.steps > 0 {
-            let teacher = self.float_net(&float, &self.device)?;
-            let config = self.fit_config(&self.recipe.qat, "qat", &self.plan());
-            net = self.fit("qat", net, Some(&|pixels| teacher.logits(pixels)), &config, hooks)?;
-        }
-        let tensors = net.to_tensors();
-        import::save_tensors(&output, &tensors, &[("arch", &self.arch.name)])?;
-        self.finish("qat", &inputs, started)?;
-        Ok(net.with_tensors(&tensors, "qat", &self.device)?)
-    }
-
     /// Runs every stage, verifies, and exports `<out>/model.safetensors` and `<out>/report.json`.
     ///
     /// # Errors
     /// Those of the stages, [`Error::Mismatch`] if the engines disagree (nothing is exported then).
     pub fn quantize(&mut self, hooks: &Hooks<'_>) -> Result<QuantizeReport, Error> {
-        let net = self.train_qat(hooks)?;
         let float = self.train_float(hooks)?;
+        let net = self.train_qat_from(&float, hooks)?;
         let started = Instant::now();
         let classes = self.images.train.classes();
         let (graph, weights) =
-            lower::lower(&self.arch, &self.plan(), net.export()?, &self.normalization(), classes)?;
+            lower::lower(&self.arch, &self.plan, net.export()?, &self.normalization(), classes)?;
         let engine = Engine::new(graph.clone(), &weights)?;
         let verified = self.verify(&engine, &net)?;
         let integer = self.integer_score(&engine, hooks)?;
@@ -168,6 +142,7 @@ impl Pipeline {
             name: self.recipe.name.clone(),
             arch: self.arch.name.clone(),
             bits: [self.recipe.bits.weight, self.recipe.bits.activation],
+            plan: self.plan.clone(),
             float_imported: self.imported_score(hooks)?,
             float: self.float_score("evaluate float", &float, hooks)?,
             integer: integer.into(),
@@ -180,9 +155,9 @@ impl Pipeline {
         Ok(report)
     }
 
-    fn fit<N: Classifier>(
+    fn fit<N: Layers>(
         &self,
-        stage: &'static str,
+        stage: &str,
         net: N,
         teacher: Option<Teacher<'_>>,
         config: &FitConfig,
@@ -193,88 +168,49 @@ impl Pipeline {
             (hooks.progress)(Progress { stage, done: step.step, total: step.steps, note });
         };
         let fit_hooks = fit::Hooks { stop: hooks.stop, progress: &mut progress };
-        Ok(fit::fit(net, teacher, &self.images.train, None, config, fit_hooks)?)
+        Ok(fit::fit(net, teacher, &self.images.train, self.images.validation.as_ref(), config, fit_hooks)?)
     }
 
-    fn verify(&self, engine: &Engine, net: &QatNet) -> Result<Verified, Error> {
-        let calibration = &self.images.calibration;
-        let count = calibration.len().min(VERIFIED_IMAGES);
-        let images: Vec<&[u8]> = (0..count).map(|index| calibration.image(index)).collect();
-        verify(engine, &images, &net.trace(&images.concat())?)
-    }
-
-    fn integer_score(&self, engine: &Engine, hooks: &Hooks<'_>) -> Result<Score, Error> {
-        let test = &self.images.test;
-        let progress = |done, total| report(hooks, "evaluate integer", done, total);
-        let logits = engine.run_all(test.pixels(), &progress)?;
-        let hits = logits
-            .iter()
-            .zip(test.labels())
-            .filter(|&(logits, &label)| class_of(logits) == usize::from(label));
-        Ok(Score { correct: hits.count(), total: test.len() })
-    }
-
-    fn float_score(&self, stage: &str, tensors: &NamedTensors, hooks: &Hooks<'_>) -> Result<Accuracy, Error> {
-        let net = self.float_net(tensors, &self.device)?;
-        let mut progress = |done, total| report(hooks, stage, done, total);
-        Ok(evaluate(&net, &self.images.test, &self.device, &mut progress)?.into())
-    }
-
-    fn imported_score(&self, hooks: &Hooks<'_>) -> Result<Option<Accuracy>, Error> {
-        let Some(path) = &self.recipe.model.weights else { return Ok(None) };
-        self.float_score("evaluate imported", &import::read_tensors(path)?, hooks).map(Some)
-    }
-
-    fn initial_net(&self, device: &Device) -> Result<Net, Error> {
+    fn initial_net(&self) -> Result<Net, Error> {
         match &self.recipe.model.weights {
-            Some(path) => self.float_net(&import::read_tensors(path)?, device),
-            None => Ok(Net::random(&self.arch, self.normalization(), self.recipe.seed, device)?),
+            Some(path) => self.float_net(&import::read_tensors(path)?),
+            None => Ok(Net::random(&self.arch, self.normalization(), self.recipe.seed, &self.device)?),
         }
     }
 
-    fn float_net(&self, tensors: &NamedTensors, device: &Device) -> Result<Net, Error> {
+    fn float_net(&self, tensors: &NamedTensors) -> Result<Net, Error> {
         let origin = self
             .recipe
             .model
             .weights
             .as_ref()
             .map_or("trained weights".to_owned(), |p| p.display().to_string());
-        Ok(Net::from_tensors(&self.arch, self.normalization(), tensors, &origin, device)?)
-    }
-
-    fn plan(&self) -> BitPlan {
-        BitPlan::uniform(&self.arch, self.recipe.bits.weight, self.recipe.bits.activation)
+        Ok(Net::from_tensors(&self.arch, self.normalization(), tensors, &origin, &self.device)?)
     }
 
     fn normalization(&self) -> Normalization {
         Normalization { mean: self.recipe.data.mean, std: self.recipe.data.std }
     }
 
-    fn training_device(&self) -> Device {
-        self.device.clone().autodiff()
-    }
-
-    fn fit_config(&self, section: &FitSection, stage: &str, identity: &dyn Json) -> FitConfig {
-        let identity = hash_inputs(&[&self.recipe.model, identity]);
+    /// Settings of a training; `identity` is a hash of what it starts from.
+    fn fit_config(&self, section: &FitSection, stage: &str, identity: String) -> FitConfig {
         let config = FitConfig::new(section, &self.normalization(), self.recipe.seed, self.out.join(stage));
         FitConfig { identity, resume: self.resume, ..config }
-    }
-
-    fn float_inputs(&self) -> String {
-        let recipe = &self.recipe;
-        let weights = recipe.model.weights.as_deref().map(hash_file);
-        let images = hash_images(&self.images.train);
-        hash_inputs(&[&recipe.model.arch, &weights, &images, &recipe.data, &recipe.float, &recipe.seed])
-    }
-
-    fn qat_inputs(&self) -> String {
-        hash_inputs(&[&self.float_inputs(), &self.recipe.qat, &self.plan()])
     }
 
     fn finish(&mut self, stage: &str, inputs: &str, started: Instant) -> Result<(), Error> {
         self.seconds.insert(stage.to_owned(), started.elapsed().as_secs_f64());
         self.stages.finish(stage, inputs)
     }
+}
+
+/// Whatever decides the float network.
+fn float_inputs(recipe: &Recipe, images: &Images) -> String {
+    let weights = recipe.model.weights.as_deref().map(hash_file);
+    let (train, validation) = (hash_images(&images.train), images.validation.as_ref().map(hash_images));
+    let parts: [&dyn Json; 7] =
+        [&recipe.model.arch, &weights, &train, &validation, &recipe.data, &recipe.float, &recipe.seed];
+    hash_inputs(&parts)
 }
 
 fn hash_images(images: &Dataset) -> String {

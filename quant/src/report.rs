@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use eqo_checkpoints::plan::{BitPlan, LayerPlan};
 use eqo_train::evaluate::Score;
 use serde::Serialize;
 
@@ -32,8 +33,10 @@ pub struct QuantizeReport {
     pub name: String,
     /// The architecture's name.
     pub arch: String,
-    /// Bits of weights and activations.
+    /// Bits of weights and activations that the recipe asks for where the plan says nothing else.
     pub bits: [u8; 2],
+    /// Bits and algorithm of every layer.
+    pub plan: BitPlan,
     /// The imported float weights on the test images; absent when training started from random weights.
     pub float_imported: Option<Accuracy>,
     /// The float network after its fine-tune: what the quantized one is compared with.
@@ -48,4 +51,24 @@ pub struct QuantizeReport {
     pub checkpoint: PathBuf,
     /// blake3 of the checkpoint's graph: what a client can pin.
     pub graph_hash: String,
+}
+
+impl QuantizeReport {
+    /// The plan in a line: `weights 8 (2), 4 (7); activations 6; f2x2 (5), direct (4)`, in brackets the layers.
+    pub fn plan_in_words(&self) -> String {
+        let count = |of: &dyn Fn(&LayerPlan) -> String| {
+            let mut counts = BTreeMap::<String, usize>::new();
+            self.plan.layers.values().for_each(|layer| *counts.entry(of(layer)).or_default() += 1);
+            let only_one = counts.len() == 1;
+            let part = |(value, layers): (String, usize)| match only_one {
+                true => value,
+                false => format!("{value} ({layers})"),
+            };
+            counts.into_iter().rev().map(part).collect::<Vec<_>>().join(", ")
+        };
+        let weights = count(&|layer| layer.weight_bits.to_string());
+        let activations = count(&|layer| layer.act_bits.to_string());
+        let algorithms = count(&|layer| layer.algorithm.name().to_owned());
+        format!("weights {weights}; activations {activations}; {algorithms}")
+    }
 }

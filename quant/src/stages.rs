@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use eqo_train::tensors::NamedTensors;
 use serde::Serialize;
 
 use crate::Error;
@@ -73,6 +74,18 @@ impl<T: Serialize> Json for T {
     fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
+}
+
+/// The hash of a network's values, bit for bit.
+pub fn hash_tensors(tensors: &NamedTensors) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (name, array) in tensors {
+        hasher.update(format!("{name:?} {:?}", array.shape()).as_bytes());
+        array.iter().for_each(|value| {
+            hasher.update(&value.to_le_bytes());
+        });
+    }
+    hasher.finalize().to_hex().to_string()
 }
 
 /// The hash of a file's contents; a file that can't be read hashes to its absence and fails where it is used.

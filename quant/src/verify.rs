@@ -21,13 +21,24 @@ pub struct Verified {
 /// height, width]`, in graph order.
 ///
 /// # Errors
-/// [`Error::Mismatch`] names the first image, node and element that differ.
+/// [`Error::Mismatch`] names the first image, node and element that differ; [`Error::Trace`] for a trace of other nodes or
+/// more images.
 pub fn verify(engine: &Engine, images: &[&[u8]], fake: &[Vec<i64>]) -> Result<Verified, Error> {
     let mut verified = Verified { images: images.len(), tensors: 0, elements: 0 };
+    let nodes = engine.graph().nodes();
+    if fake.len() != nodes.len() {
+        let node = "the graph".to_owned();
+        return Err(Error::Trace { node, what: "node tensors", expected: nodes.len(), found: fake.len() });
+    }
     for (index, image) in images.iter().enumerate() {
         let trace = engine.trace(image)?;
         for (node, tensor) in trace.iter().enumerate() {
-            compare(engine, (index, node), tensor, fake.get(node).map_or(&[], Vec::as_slice))?;
+            let expected = images.len() * tensor.values.len();
+            if fake[node].len() > expected {
+                let (node, found) = (nodes[node].name.clone(), fake[node].len());
+                return Err(Error::Trace { node, what: "integers", expected, found });
+            }
+            compare(engine, (index, node), tensor, &fake[node])?;
             verified.tensors += 1;
             verified.elements += tensor.values.len();
         }

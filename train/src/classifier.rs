@@ -8,7 +8,7 @@ use crate::tensors::NamedTensors;
 
 /// A network from raw pixels to logits.
 pub trait Classifier: Module {
-    /// Logits `[batch, classes]` for raw pixels `[batch, 3, height, width]` in 0..=255.
+    /// Logits `[batch, classes]` for raw pixels `[3, height, width, batch]` in 0..=255.
     fn logits(&self, pixels: Tensor<4>) -> Tensor<2>;
 
     /// Channels, height and width of its images.

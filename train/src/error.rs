@@ -95,15 +95,21 @@ pub enum Error {
         /// The value.
         found: String,
     },
-    /// The loss stopped being a number.
+    /// A number of the training stopped being finite.
     #[error(
-        "step {step}: expected a finite loss, found {loss}; lower learning_rate, set clip_norm, or lengthen warmup_steps (the last checkpoint is kept)"
+        "step {step}, layer {layer}: expected finite numbers, found a {what} that isn't (loss {loss}); lower learning_rate, set clip_norm, or lengthen warmup_steps{}", kept(saved.as_deref())
     )]
     Diverged {
         /// Optimizer steps done before.
         step: usize,
-        /// The loss (NaN or infinite).
+        /// The step's loss; NaN if it was found while saving.
         loss: f32,
+        /// What isn't finite: `output`, a parameter's name, `gradient of` one.
+        what: String,
+        /// Name of the node where it is, the first in the order of computation.
+        layer: String,
+        /// The weights of the last step that was finite.
+        saved: Option<PathBuf>,
     },
     /// The caller asked the run to stop; everything is saved.
     #[error("stopped after step {step}, saved as {}; run the same command with --resume to go on", path.display())]
@@ -139,6 +145,12 @@ impl Error {
         let path = path.to_path_buf();
         move |source| Self::Io { path, action, source }
     }
+}
+
+/// What is left of a run that diverged.
+fn kept(saved: Option<&Path>) -> String {
+    let file = saved.map(|path| format!("; the weights before are in {}", path.display()));
+    file.unwrap_or_default() + " (the last checkpoint is kept)"
 }
 
 /// Result of this crate.

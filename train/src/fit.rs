@@ -1,42 +1,49 @@
-//! The training loop: SGD with Nesterov momentum, exact resuming, distillation.
+//! The training loop: exact resuming, distillation, SGD or AdamW.
 //!
 //! Reading order: [`fit`] and `Session::run` here; `config` (settings), `loader` and `augment` (what a step sees),
-//! `objective` (its loss), `schedule`, `clip`, `checkpoint`, `metrics`.
+//! `learner` (a step), `objective` (its loss), `schedule`, `optimizer`, `clip`, `fault`; `ema`, `selection`; `checkpoint`,
+//! `saving`, `metrics`; `lr_find`.
 
 use std::fs;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
 use std::thread;
 
-use burn::optim::decay::WeightDecayConfig;
-use burn::optim::momentum::MomentumConfig;
-use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
-use burn::tensor::{Bytes, Device, Tensor};
+use burn::tensor::Tensor;
 use eqo_datasets::Dataset;
 
 mod augment;
 mod checkpoint;
 mod clip;
 mod config;
+mod ema;
+mod fault;
+mod learner;
 mod loader;
+mod lr_find;
 mod metrics;
 mod objective;
+mod optimizer;
+mod saving;
 mod schedule;
+mod selection;
 #[cfg(test)]
 mod tests;
 
 pub use augment::Augment;
 pub use config::{Distill, FitConfig};
+pub use lr_find::{Curve, LrFind, Point, Suggestion};
+pub use selection::Best;
 
-use crate::classifier::Classifier;
 use crate::evaluate::{Score, evaluate};
-use crate::tensors::NamedTensors;
+use crate::layers::Layers;
 use crate::{Error, Result, pixels};
 use checkpoint::Checkpoint;
-use loader::{Batch, Order};
+use ema::Ema;
+use learner::Learner;
+use loader::{Batch, Batches, Order, Source};
 use metrics::{Metrics, Row, Window};
-use objective::Objective;
+use saving::checkpoint_path;
+use selection::Selection;
 
 /// Steps between rows of `metrics.csv`.
 const ROW_EVERY: usize = 20;
@@ -63,21 +70,30 @@ pub struct Progress {
     pub epoch: usize,
     /// Mean loss since the last row of `metrics.csv`.
     pub loss: f64,
+    /// Share of augmented images classified correctly over the same steps, 0 to 1.
+    pub train_accuracy: f64,
+    /// Of the last step.
+    pub learning_rate: f64,
     /// Speed over the same steps.
     pub images_per_second: f64,
-    /// Score on the validation images, after the last step of an epoch and of the run.
+    /// Share of their time in which the trainer waited for a batch, 0 to 1.
+    pub idle_share: f64,
+    /// Score on the validation images, after the steps that `validate_every` names and the last.
     pub validation: Option<Score>,
+    /// The best validation so far.
+    pub best: Option<Best>,
 }
 
 /// Trains `net` on `images` and returns it, trained, on its device without automatic differentiation.
 ///
-/// `validation` is scored after every epoch, for information only. A run that stops (interrupt, crash, power) and is
-/// resumed ends in the same bits as one that didn't stop, on the same machine.
+/// `validation`, which must not be what accuracy is reported on, chooses the network that is returned
+/// ([`crate::recipe::Keep`]) and ends the run early (`patience`). A run that stops (interrupt, crash, power) and is resumed
+/// ends in the same bits as one that didn't stop, on the same machine.
 ///
 /// # Errors
 /// [`Error::Config`] or [`Error::Data`] before anything is written; [`Error::Diverged`]; [`Error::Interrupted`];
 /// [`Error::Checkpoint`] when resuming; [`Error::Io`].
-pub fn fit<N: Classifier>(
+pub fn fit<N: Layers>(
     net: N,
     teacher: Option<Teacher<'_>>,
     images: &Dataset,
@@ -92,11 +108,12 @@ pub fn fit<N: Classifier>(
     let task = Task { teacher, images, validation, config };
     let mut session = Session::start(task, net)?;
     thread::scope(|scope| {
-        let steps = session.step..config.steps;
-        let batches = loader::prefetch(scope, images, session.order, config.augment, steps);
-        session.run(&batches, &mut hooks)
+        let steps = if session.is_over() { 0..0 } else { session.step..config.steps };
+        let source = Source { images, order: session.order, augment: config.augment };
+        session.run(source.prefetch(scope, steps), &mut hooks)
     })?;
-    session.net.with_tensors(&session.checked_tensors()?, "the trained network", &session.device)
+    let Learner { net, device, .. } = &session.learner;
+    net.with_tensors(&session.result()?, "the trained network", device)
 }
 
 /// What a run is about; never changes.
@@ -113,10 +130,9 @@ struct Session<'a, N> {
     task: Task<'a>,
     fingerprint: String,
     order: Order,
-    /// Without automatic differentiation.
-    device: Device,
-    net: N,
-    optimizer: ModuleOptimizer,
+    learner: Learner<'a, N>,
+    ema: Option<Ema<N>>,
+    selection: Selection,
     step: usize,
     /// Training time up to the current window.
     seconds: f64,
@@ -124,31 +140,39 @@ struct Session<'a, N> {
     window: Window,
 }
 
-impl<'a, N: Classifier> Session<'a, N> {
+impl<'a, N: Layers> Session<'a, N> {
     fn start(task: Task<'a>, net: N) -> Result<Self> {
         let config = task.config;
         fs::create_dir_all(&config.out_dir).map_err(Error::io(&config.out_dir, "create"))?;
-        let fingerprint = config.fingerprint(task.images);
+        let fingerprint = config.fingerprint(task.images, task.validation);
         let path = checkpoint_path(config);
         let resumed = if config.resume { Checkpoint::load(&path, &fingerprint)? } else { None };
-        let device = net.devices().first().cloned().unwrap_or_default().without_autodiff();
-        let mut optimizer = optimizer(config);
-        if let Some(checkpoint) = &resumed {
-            let state = Bytes::from_bytes_vec(checkpoint.optimizer.clone());
-            let loaded = optimizer.from_bytes(state);
-            optimizer = loaded.map_err(|error| checkpoint::damaged(&path, &error.to_string()))?;
+        let learner = Learner::new(task, &net)?;
+        let step = resumed.as_ref().map_or(0, |checkpoint| checkpoint.step);
+        let mut session = Self {
+            ema: (config.ema_decay > 0.0).then(|| Ema::new(&learner.net, config.ema_decay)),
+            selection: Selection::default(),
+            order: Order::new(task.images.len(), config.batch_size, config.seed),
+            metrics: Metrics::open(config.out_dir.join("metrics.csv"), step)?,
+            window: Window::new(),
+            seconds: 0.0,
+            task,
+            fingerprint,
+            learner,
+            step,
+        };
+        if let Some(checkpoint) = resumed {
+            session.restore(checkpoint, &path)?;
         }
-        let tensors =
-            resumed.as_ref().map_or_else(|| net.to_tensors(), |checkpoint| checkpoint.tensors.clone());
-        let (step, seconds) = resumed.map_or((0, 0.0), |checkpoint| (checkpoint.step, checkpoint.seconds));
-        let net = net.with_tensors(&tensors, &path.display().to_string(), &device.clone().autodiff())?;
-        let metrics = Metrics::open(config.out_dir.join("metrics.csv"), step)?;
-        let order = Order::new(task.images.len(), config.batch_size, config.seed);
-        let window = Window::new();
-        Ok(Self { task, fingerprint, order, device, net, optimizer, step, seconds, metrics, window })
+        Ok(session)
     }
 
-    fn run(&mut self, batches: &Receiver<Batch>, hooks: &mut Hooks<'_>) -> Result<()> {
+    /// Whether no step is left, or validation has ended the run.
+    fn is_over(&self) -> bool {
+        self.step >= self.task.config.steps || self.selection.is_exhausted(self.task.config.patience)
+    }
+
+    fn run(&mut self, batches: Batches, hooks: &mut Hooks<'_>) -> Result<()> {
         self.window = Window::new();
         for batch in batches {
             if hooks.stop.load(Ordering::Relaxed) {
@@ -159,33 +183,27 @@ impl<'a, N: Classifier> Session<'a, N> {
             self.train(&batch)?;
             let mut progress = self.progress();
             progress.validation = self.after_step()?;
+            progress.best = self.selection.best();
             (hooks.progress)(&progress);
+            if self.is_over() {
+                break;
+            }
         }
         Ok(())
     }
 
     /// One optimizer step.
     fn train(&mut self, batch: &Batch) -> Result<()> {
-        let Task { teacher, images, config, .. } = self.task;
-        let size = [images.height(), images.width()];
-        let pixels = pixels::to_tensor(&batch.pixels, size, &self.device);
-        let logits = self.net.logits(pixels.clone().autodiff());
-        let mut objective = Objective::cross_entropy(&logits, &batch.labels)?;
-        if let (Some(teacher), Some(distill)) = (teacher, config.distill) {
-            objective = objective.distill(logits, teacher(pixels).autodiff(), distill);
-        }
-        let loss = objective.loss.clone().into_scalar::<f32>();
-        if !loss.is_finite() {
-            return Err(Error::Diverged { step: self.step, loss });
-        }
-        let mut gradients = GradientsParams::from_grads(objective.loss.backward(), &self.net);
-        if let Some(limit) = config.clip_norm {
-            clip::clip_norm(&self.net, &mut gradients, limit);
-        }
-        let rate = schedule::learning_rate(config, self.step);
-        self.net = self.optimizer.step(rate, self.net.clone(), gradients);
+        let rate = schedule::learning_rate(self.task.config, self.step);
+        let stepped = match self.learner.step(batch, rate)? {
+            Ok(stepped) => stepped,
+            Err(fault) => return Err(self.diverged(fault)),
+        };
         self.step += 1;
-        self.window.add(loss, objective.correct, batch.labels.len());
+        if let Some(ema) = &mut self.ema {
+            ema.update(&self.learner.net, self.step);
+        }
+        self.window.add(stepped.loss, stepped.correct, batch);
         Ok(())
     }
 
@@ -195,29 +213,39 @@ impl<'a, N: Classifier> Session<'a, N> {
             steps: self.task.config.steps,
             epoch: self.order.epoch(self.step - 1) + 1,
             loss: self.window.loss(),
+            train_accuracy: self.window.accuracy(),
+            learning_rate: schedule::learning_rate(self.task.config, self.step - 1),
             images_per_second: self.window.images_per_second(),
+            idle_share: self.window.idle_share(),
             validation: None,
+            best: None,
         }
     }
 
     /// Validation, row and checkpoint, each when it is due.
     fn after_step(&mut self) -> Result<Option<Score>> {
         let config = self.task.config;
-        let last = self.step == config.steps;
-        let epoch_ends = self.step.is_multiple_of(self.order.steps_per_epoch()) || last;
-        let save = match config.checkpoint_every {
-            0 => epoch_ends,
-            every => self.step.is_multiple_of(every) || last,
+        let due = |every: usize| match every {
+            0 => self.step.is_multiple_of(self.order.steps_per_epoch()) || self.step == config.steps,
+            every => self.step.is_multiple_of(every) || self.step == config.steps,
         };
-        let validation = self.task.validation.filter(|_| epoch_ends);
+        let (epoch_ends, validate, save) = (due(0), due(config.validate_every), due(config.checkpoint_every));
         let score =
-            validation.map(|images| evaluate(&self.net.valid(), images, &self.device, &mut |_, _| ()));
-        let score = score.transpose()?;
-        if epoch_ends || save || self.step.is_multiple_of(ROW_EVERY) {
+            self.task.validation.filter(|_| validate).map(|images| self.validate(images)).transpose()?;
+        if epoch_ends || score.is_some() || save || self.step.is_multiple_of(ROW_EVERY) {
             self.end_window(score)?;
         }
-        if save {
+        if save || self.is_over() {
             self.save()?;
+        }
+        Ok(score)
+    }
+
+    fn validate(&mut self, images: &Dataset) -> Result<Score> {
+        let net = self.judged();
+        let score = evaluate(&net, images, &self.learner.device, &mut |_, _| ())?;
+        if self.selection.consider(self.step, score, || net.to_tensors()) {
+            self.save_best()?;
         }
         Ok(score)
     }
@@ -235,41 +263,11 @@ impl<'a, N: Classifier> Session<'a, N> {
             train_accuracy: self.window.accuracy(),
             learning_rate: schedule::learning_rate(self.task.config, self.step - 1),
             images_per_second: self.window.images_per_second(),
+            loader_idle_seconds: self.window.idle_seconds(),
             seconds: self.seconds,
             validation_accuracy: validation.map(Score::accuracy),
         })?;
         self.window = Window::new();
         Ok(())
     }
-
-    fn save(&self) -> Result<PathBuf> {
-        let path = checkpoint_path(self.task.config);
-        let optimizer = self.optimizer.into_bytes();
-        let optimizer = optimizer.map_err(|error| checkpoint::damaged(&path, &error.to_string()))?.to_vec();
-        let tensors = self.checked_tensors()?;
-        Checkpoint { step: self.step, seconds: self.seconds, tensors, optimizer }
-            .save(&path, &self.fingerprint)?;
-        Ok(path)
-    }
-
-    /// The network's values, which must not reach a file if one isn't a number.
-    fn checked_tensors(&self) -> Result<NamedTensors> {
-        let tensors = self.net.to_tensors();
-        if tensors.values().flatten().all(|value| value.is_finite()) {
-            return Ok(tensors);
-        }
-        Err(Error::Diverged { step: self.step, loss: f32::NAN })
-    }
-}
-
-fn checkpoint_path(config: &FitConfig) -> PathBuf {
-    config.out_dir.join("checkpoint.safetensors")
-}
-
-/// PyTorch's `SGD(nesterov=True)`: Burn's default dampening of 0.1 is switched off.
-fn optimizer(config: &FitConfig) -> ModuleOptimizer {
-    let momentum =
-        MomentumConfig::new().with_momentum(config.momentum).with_dampening(0.0).with_nesterov(true);
-    let decay = WeightDecayConfig::new(config.weight_decay as f32);
-    SgdConfig::new().with_momentum(Some(momentum)).with_weight_decay(Some(decay)).init()
 }

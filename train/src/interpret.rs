@@ -1,11 +1,13 @@
 //! The one walk over an [`Arch`] that the float network and the quantized network share.
+//!
+//! Activations are `[channels, height, width, batch]`, see [`crate::kernels`].
 
 use burn::tensor::{Tensor, s};
 use eqo_checkpoints::arch::{Arch, ArchNode, ArchOp, Shortcut};
 
 /// What differs between networks of the same architecture: how a weighted node and the pooling compute.
 pub(crate) trait Nodes {
-    /// The `index`-th convolution or linear layer of the architecture. `input` is `[batch, in, height, width]`;
+    /// The `index`-th convolution or linear layer of the architecture. `input` is `[in, height, width, batch]`;
     /// `shortcut`, if any, already has the output's shape.
     fn weighted(
         &self,
@@ -15,7 +17,7 @@ pub(crate) trait Nodes {
         shortcut: Option<Tensor<4>>,
     ) -> Tensor<4>;
 
-    /// Global pooling, `[batch, channels, height, width]` to `[batch, channels, 1, 1]`.
+    /// Global pooling, `[channels, height, width, batch]` to `[channels, 1, 1, batch]`.
     fn pool(&self, input: Tensor<4>) -> Tensor<4>;
 }
 
@@ -43,9 +45,9 @@ pub(crate) fn interpret(arch: &Arch, nodes: &impl Nodes, image: Tensor<4>) -> Ve
     outputs
 }
 
-/// The logits `[batch, classes]`: the last node's output without its 1x1 image.
+/// The logits `[batch, classes]`: the last node's output, which is `[classes, 1, 1, batch]`.
 pub(crate) fn logits(mut outputs: Vec<Tensor<4>>) -> Tensor<2> {
-    outputs.pop().expect("an architecture has nodes").flatten(1, 3)
+    outputs.pop().expect("an architecture has nodes").flatten::<2>(0, 2).transpose()
 }
 
 /// Nodes with weights (convolutions and linear layers), in order.
@@ -79,21 +81,21 @@ pub(crate) fn geometry(node: &ArchNode) -> (usize, usize) {
 fn residual(x: Tensor<4>, shortcut: &Shortcut, channels: usize) -> Tensor<4> {
     let step = shortcut.stride as i32;
     let x = if step > 1 {
-        let [_, _, height, width] = x.dims();
-        x.slice(s![.., .., 0..height as i32;step, 0..width as i32;step])
+        let [_, height, width, _] = x.dims();
+        x.slice(s![.., 0..height as i32;step, 0..width as i32;step, ..])
     } else {
         x
     };
-    let [batch, present, height, width] = x.dims();
+    let [present, height, width, batch] = x.dims();
     if present == channels {
         return x;
     }
     let device = x.device();
-    let zeros = |count: usize| Tensor::<4>::zeros([batch, count, height, width], &device);
+    let zeros = |count: usize| Tensor::<4>::zeros([count, height, width, batch], &device);
     let before = shortcut.channel_offset;
     let parts = [(before > 0).then(|| zeros(before)), Some(x), {
         let after = channels - present - before;
         (after > 0).then(|| zeros(after))
     }];
-    Tensor::cat(parts.into_iter().flatten().collect(), 1)
+    Tensor::cat(parts.into_iter().flatten().collect(), 0)
 }

@@ -10,6 +10,7 @@ pub mod error;
 pub mod evaluate;
 pub mod fit;
 pub mod import;
+pub mod layers;
 pub mod net;
 pub mod pixels;
 pub mod qat;
@@ -17,6 +18,8 @@ pub mod recipe;
 pub mod tensors;
 
 mod interpret;
+mod kernels;
+mod ops;
 mod quantizer;
 mod state_dict;
 #[cfg(test)]
@@ -25,4 +28,5 @@ mod winograd;
 
 pub use classifier::Classifier;
 pub use error::{Error, Result};
+pub use layers::Layers;
 pub use qat::{ExportedLayer, FoldedLayer, FoldedWeights, QatNet};

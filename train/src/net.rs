@@ -1,18 +1,24 @@
 //! The float network: any [`Arch`] as a Burn module.
 
+use std::sync::Arc;
+
 use burn::module::{Module, Param};
 use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, activation};
 use eqo_checkpoints::arch::{Arch, ArchNode, ArchOp};
+use eqo_checkpoints::winograd::Algorithm;
 use eqo_datasets::Normalization;
 use ndarray::ArrayD;
 
 use crate::classifier::Classifier;
 use crate::interpret::{self, Nodes};
+use crate::kernels::{Normalizer, TapMap};
+use crate::ops::{self, ConvSpec};
 use crate::state_dict::{self, Key};
 use crate::tensors::{NamedTensors, ParamMaker, to_host};
+use crate::winograd::Geometry;
 use crate::{Result, pixels};
 
 /// A float network. Batch normalization uses batch statistics on an autodiff device (training) and running
@@ -70,7 +76,7 @@ impl Net {
         self.normalization
     }
 
-    /// Output of every node for raw pixels `[batch, 3, height, width]` in 0..=255, in the order of [`Arch::nodes`];
+    /// Output of every node for raw pixels `[3, height, width, batch]` in 0..=255, in the order of [`Arch::nodes`];
     /// the first is the normalized image.
     pub fn trace(&self, pixels: Tensor<4>) -> Vec<Tensor<4>> {
         let image = pixels::normalize(pixels, &self.normalization);
@@ -109,27 +115,69 @@ impl Nodes for Net {
         shortcut: Option<Tensor<4>>,
     ) -> Tensor<4> {
         let unit = &self.units[index];
-        let (stride, padding) = interpret::geometry(node);
-        let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
-        let mut y = conv2d(input, unit.weight.val(), unit.bias.as_ref().map(Param::val), options);
-        if let Some(norm) = &unit.norm {
-            y = norm.forward(y);
-        }
-        if let Some(shortcut) = shortcut {
-            y = y + shortcut;
-        }
-        match &node.op {
-            ArchOp::Conv(conv) if conv.relu => activation::relu(y),
-            _ => y,
-        }
+        let relu = matches!(&node.op, ArchOp::Conv(conv) if conv.relu);
+        let fused = ops::runs_here(&input.device());
+        let y = if fused { unit.convolve(node, input) } else { unit.convolve_generic(node, input) };
+        let relu_in_norm = relu && fused && shortcut.is_none() && unit.norm.is_some();
+        let y = match &unit.norm {
+            Some(norm) if fused => normalize(norm, y, relu_in_norm),
+            Some(norm) => norm.forward(y.permute([3, 0, 1, 2])).permute([1, 2, 3, 0]),
+            None => y,
+        };
+        let y = shortcut.map_or_else(|| y.clone(), |shortcut| y.clone() + shortcut);
+        if relu && !relu_in_norm { activation::relu(y) } else { y }
     }
 
     fn pool(&self, input: Tensor<4>) -> Tensor<4> {
-        input.mean_dim(2).mean_dim(3)
+        input.mean_dim(1).mean_dim(2)
     }
 }
 
+/// [`BatchNorm::forward`] by the kernel: batch statistics on a training device, running ones otherwise.
+fn normalize(norm: &BatchNorm, x: Tensor<4>, relu: bool) -> Tensor<4> {
+    let of_batch = x.device().is_autodiff() && norm.training.is_enabled();
+    let [mean, variance] = if of_batch {
+        let moments = ops::moments(x.clone());
+        let [_, channels] = moments.dims();
+        let part = |row: usize| moments.clone().slice([row..row + 1, 0..channels]).reshape([channels]);
+        let moved = |running: Tensor<1>, found: Tensor<1>| {
+            running.clone().mul_scalar(1.0 - norm.momentum)
+                + found.to_device(&running.device()).mul_scalar(norm.momentum)
+        };
+        norm.running_mean.update(moved(norm.running_mean.value_sync(), part(0)).detach());
+        norm.running_var.update(moved(norm.running_var.value_sync(), part(1)).detach());
+        [part(0), part(1)]
+    } else {
+        [norm.running_mean.value(), norm.running_var.value()]
+    };
+    let values = |tensor: Tensor<1>| tensor.into_data().iter::<f32>().collect::<Vec<f32>>();
+    let inverse = |variance: f32| 1.0 / (variance + norm.epsilon as f32).sqrt();
+    let inverse = values(variance).into_iter().map(inverse).collect();
+    let normalizer = Normalizer { mean: values(mean), inverse, of_batch, relu };
+    ops::normalize(x, norm.gamma.val(), norm.beta.val(), normalizer)
+}
+
 impl Unit {
+    fn convolve(&self, node: &ArchNode, input: Tensor<4>) -> Tensor<4> {
+        let (stride, padding) = interpret::geometry(node);
+        let [out, inputs, kernel, width] = self.weight.val().dims();
+        let algorithm = if (kernel, stride) == (3, 1) { Algorithm::F2x2 } else { Algorithm::Direct };
+        let taps =
+            TapMap::new([out, inputs, kernel, width], algorithm.transform().as_ref(), &vec![1.0; inputs]);
+        let geometry = Geometry { algorithm, kernel, stride, padding };
+        let spec = ConvSpec { geometry, taps: Arc::new(taps), rounding: None };
+        let device = input.device();
+        let bias = self.bias.as_ref().map_or_else(|| Tensor::zeros([out], &device), Param::val);
+        ops::convolve(input, self.weight.val(), bias, Tensor::zeros([1, 1], &device), spec)
+    }
+
+    fn convolve_generic(&self, node: &ArchNode, input: Tensor<4>) -> Tensor<4> {
+        let (stride, padding) = interpret::geometry(node);
+        let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
+        let bias = self.bias.as_ref().map(Param::val);
+        conv2d(input.permute([3, 0, 1, 2]), self.weight.val(), bias, options).permute([1, 2, 3, 0])
+    }
+
     /// Takes the node's tensors, which [`state_dict::check`] has found complete.
     fn new(node: &ArchNode, tensors: &NamedTensors, params: &mut ParamMaker<'_>) -> Self {
         let shape = interpret::weight_shape(node);

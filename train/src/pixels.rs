@@ -5,18 +5,23 @@ use eqo_datasets::{CHANNELS, Dataset, Normalization};
 
 use crate::{Error, Result};
 
-/// Raw pixels `[count, 3, height, width]` in 0..=255 as floats; `pixels` is row-major of that shape.
+/// Raw pixels `[3, height, width, count]` in 0..=255 as floats; `pixels` is `[count, 3, height, width]`, row-major.
 pub fn to_tensor(pixels: &[u8], [height, width]: [usize; 2], device: &Device) -> Tensor<4> {
-    let values: Vec<f32> = pixels.iter().map(|&pixel| f32::from(pixel)).collect();
-    let count = pixels.len() / (CHANNELS * height * width);
-    Tensor::from_data(TensorData::new(values, [count, CHANNELS, height, width]), device)
+    let image = CHANNELS * height * width;
+    let count = pixels.len() / image;
+    let mut values = vec![0.0; pixels.len()];
+    for (index, pixels) in pixels.chunks_exact(image).enumerate() {
+        let lane = values.iter_mut().skip(index).step_by(count);
+        lane.zip(pixels).for_each(|(value, &pixel)| *value = f32::from(pixel));
+    }
+    Tensor::from_data(TensorData::new(values, [CHANNELS, height, width, count]), device)
 }
 
 /// `(x/255 − mean) / std`, as PyTorch computes it.
 pub(crate) fn normalize(pixels: Tensor<4>, normalization: &Normalization) -> Tensor<4> {
     let device = pixels.device();
     let channel =
-        |values: [f32; CHANNELS]| Tensor::<1>::from_floats(values, &device).reshape([1, CHANNELS, 1, 1]);
+        |values: [f32; CHANNELS]| Tensor::<1>::from_floats(values, &device).reshape([CHANNELS, 1, 1, 1]);
     (pixels / 255.0 - channel(normalization.mean)) / channel(normalization.std)
 }
 
@@ -24,7 +29,7 @@ pub(crate) fn normalize(pixels: Tensor<4>, normalization: &Normalization) -> Ten
 pub(crate) fn subtract_offsets(pixels: Tensor<4>, normalization: &Normalization) -> Tensor<4> {
     let offsets = normalization.offsets().map(f32::from);
     let offsets = Tensor::<1>::from_floats(offsets, &pixels.device());
-    pixels - offsets.reshape([1, CHANNELS, 1, 1])
+    pixels - offsets.reshape([CHANNELS, 1, 1, 1])
 }
 
 /// Refuses images of another size than the network's.

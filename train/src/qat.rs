@@ -1,5 +1,7 @@
 //! The quantized network during training: folded float weights, fake-quantized to exactly what the integer engine does.
 
+use std::sync::Arc;
+
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use eqo_checkpoints::arch::{Arch, ArchNode};
@@ -9,6 +11,8 @@ use ndarray::ArrayD;
 
 use crate::classifier::Classifier;
 use crate::interpret::{self, Nodes};
+use crate::kernels::{ActivationQuantizer, TapQuantizer};
+use crate::ops::{self, ConvSpec, Rounding};
 use crate::quantizer;
 use crate::tensors::{NamedTensors, ParamMaker, to_host};
 use crate::winograd;
@@ -17,11 +21,12 @@ use crate::{Result, pixels, state_dict};
 mod calibrate;
 mod export;
 mod folded;
+mod replan;
 mod spec;
 mod wiring;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use export::ExportedLayer;
 pub use folded::{FoldedLayer, FoldedWeights};
@@ -30,8 +35,8 @@ use spec::LayerSpec;
 
 /// A network of batch-normalization-free units whose weights, biases and activations are fake-quantized.
 ///
-/// Trained: folded weights, biases, the logarithm of every activation's scale. Fixed at construction: the exponents of
-/// the weight codes, one for each tap and output channel.
+/// Trained: folded weights, biases, the logarithms of every activation's scale and of every weight step (one for each
+/// tap and output channel). In force are the rounded logarithms, so every scale is a power of two at any time.
 #[derive(Module, Debug)]
 pub struct QatNet {
     layers: Vec<QatLayer>,
@@ -43,6 +48,9 @@ pub struct QatNet {
     plan: BitPlan,
     #[module(skip)]
     normalization: Normalization,
+    /// Tensor operations that every device has, also where there are kernels.
+    #[module(skip)]
+    generic: bool,
 }
 
 /// What is trained of one layer.
@@ -51,6 +59,8 @@ struct QatLayer {
     /// `[out, in, kernel, kernel]`, before the input's constant factors.
     weight: Param<Tensor<4>>,
     bias: Param<Tensor<1>>,
+    /// Of the weight codes, see [`LayerSpec::step_shape`].
+    log2_step: Param<Tensor<2>>,
     /// Of the activation the layer ends in; `None` where it ends in its accumulator.
     log2_scale: Option<Param<Tensor<1>>>,
 }
@@ -81,11 +91,11 @@ impl QatNet {
             tensors.insert(format!("{name}.log2_scale"), ArrayD::from_elem(vec![1], exponent as f32));
         }
         for spec in &specs {
-            tensors.insert(format!("{}.weight_exponent", spec.name), spec.exponents_array());
+            let zeros = ArrayD::zeros(spec.step_shape().as_slice());
+            tensors.insert(format!("{}.log2_step", spec.name), zeros);
         }
-        let mut net = Self::from_tensors(arch, plan, normalization, &tensors, "folded weights", device)?;
-        net.choose_weight_exponents();
-        Ok(net)
+        let net = Self::from_tensors(arch, plan, normalization, &tensors, "folded weights", device)?;
+        net.with_best_steps(device)
     }
 
     /// Rebuilds the network from [`Classifier::to_tensors`].
@@ -100,23 +110,27 @@ impl QatNet {
         origin: &str,
         device: &Device,
     ) -> Result<Self> {
-        let mut specs = spec::layer_specs(arch, plan, &normalization)?;
+        let specs = spec::layer_specs(arch, plan, &normalization)?;
         state_dict::check(&arch.name, &spec::tensor_shapes(&specs), tensors, origin)?;
         let mut params = ParamMaker::new(device);
-        let layers = specs.iter_mut().map(|spec| {
+        let layers = specs.iter().map(|spec| {
             let tensor = |part: &str| &tensors[&format!("{}.{part}", spec.name)];
-            let exponents = tensor("weight_exponent");
-            let layer = QatLayer {
+            QatLayer {
                 weight: params.make(tensor("weight")),
                 bias: params.make(tensor("bias")),
+                log2_step: params.make(tensor("log2_step")),
                 log2_scale: spec.act_bits.map(|_| params.make(tensor("log2_scale"))),
-            };
-            spec.exponents =
-                exponents.outer_iter().map(|row| row.iter().map(|&e| e as i32).collect()).collect();
-            layer
+            }
         });
         let layers = layers.collect();
-        Ok(Self { layers, specs, arch: arch.clone(), plan: plan.clone(), normalization })
+        Ok(Self { layers, specs, arch: arch.clone(), plan: plan.clone(), normalization, generic: false })
+    }
+
+    /// The same network, computed by generic tensor operations on every device: the oracle of the kernels, and what
+    /// they are measured against.
+    #[must_use]
+    pub fn with_generic_operations(self) -> Self {
+        Self { generic: true, ..self }
     }
 
     /// The architecture it interprets.
@@ -135,8 +149,8 @@ impl QatNet {
     }
 
     /// Real value of every node, each an exact multiple of its scale.
-    fn outputs(&self, pixels: Tensor<4>) -> Vec<Tensor<4>> {
-        let pass = Pass { net: self, acc: self.wiring().acc };
+    pub(crate) fn outputs(&self, pixels: Tensor<4>) -> Vec<Tensor<4>> {
+        let pass = Pass { net: self, steps: self.step_exponents(), acc: self.wiring().acc };
         interpret::interpret(&self.arch, &pass, pixels::subtract_offsets(pixels, &self.normalization))
     }
 
@@ -146,10 +160,28 @@ impl QatNet {
         scales.map(|scale| scale.map(|scale| quantizer::exponent_of(&scale.val()))).collect()
     }
 
-    /// Tap weights `[positions, out, in]` before quantization: the input's constant factors, then `(G⊗G)·w`.
-    fn float_taps(&self, index: usize) -> Tensor<3> {
-        let weight = self.layers[index].weight.val();
-        self.specs[index].float_taps(weight)
+    fn has_kernels(&self, device: &Device) -> bool {
+        !self.generic && ops::runs_here(device)
+    }
+
+    /// Exponents of every layer's weight codes in force, `[layer][rows][groups]`.
+    fn step_exponents(&self) -> Vec<Vec<Vec<i32>>> {
+        let layer = |layer: &QatLayer| {
+            let rounded = to_host(&layer.log2_step.val()).mapv(|step| (step + 0.5).floor() as i32);
+            rounded.outer_iter().map(|row| row.iter().copied().collect()).collect()
+        };
+        self.layers.iter().map(layer).collect()
+    }
+
+    /// Tap weights `[positions, out, in]` before quantization, as this device's forward pass computes them: the input's
+    /// constant factors, then `(G⊗G)·w`.
+    fn float_taps(&self, index: usize) -> Vec<f32> {
+        let (spec, weight) = (&self.specs[index], self.layers[index].weight.val());
+        let values = |tensor: TensorData| tensor.iter::<f32>().collect::<Vec<f32>>();
+        if self.has_kernels(&weight.device()) {
+            return spec.tap_map.taps(&values(weight.into_data()));
+        }
+        values(spec.generic_taps(weight).into_data())
     }
 }
 
@@ -168,7 +200,7 @@ impl Classifier for QatNet {
             let mut put = |part: &str, value| tensors.insert(format!("{}.{part}", spec.name), value);
             put("weight", to_host(&layer.weight.val()));
             put("bias", to_host(&layer.bias.val()));
-            put("weight_exponent", spec.exponents_array());
+            put("log2_step", to_host(&layer.log2_step.val()));
             if let Some(scale) = &layer.log2_scale {
                 put("log2_scale", to_host(&scale.val()));
             }
@@ -177,13 +209,16 @@ impl Classifier for QatNet {
     }
 
     fn with_tensors(&self, tensors: &NamedTensors, origin: &str, device: &Device) -> Result<Self> {
-        Self::from_tensors(&self.arch, &self.plan, self.normalization, tensors, origin, device)
+        let net = Self::from_tensors(&self.arch, &self.plan, self.normalization, tensors, origin, device)?;
+        Ok(Self { generic: self.generic, ..net })
     }
 }
 
 /// One forward pass with the exponents in force.
 struct Pass<'a> {
     net: &'a QatNet,
+    /// Exponents of the weight codes `[layer][rows][groups]`.
+    steps: Vec<Vec<Vec<i32>>>,
     /// Accumulator exponents `[layer][out]`.
     acc: Vec<Vec<i32>>,
 }
@@ -197,17 +232,18 @@ impl Nodes for Pass<'_> {
         shortcut: Option<Tensor<4>>,
     ) -> Tensor<4> {
         let (layer, spec) = (&self.net.layers[index], &self.net.specs[index]);
-        let device = input.device();
-        let taps =
-            quantizer::quantize_weight(self.net.float_taps(index), spec.steps(&device), spec.weight_bits);
-        let bias = quantizer::quantize_bias(layer.bias.val(), powers_of_two(&self.acc[index], &device));
-        let mut y = winograd::convolve(input, taps, bias, spec.geometry);
+        let fused = self.net.has_kernels(&input.device());
+        let mut y = if fused { self.convolve(index, input) } else { self.convolve_generic(index, input) };
         if let Some(shortcut) = shortcut {
             y = y + shortcut;
         }
         match (&layer.log2_scale, spec.act_bits) {
             (Some(scale), Some(bits)) => {
                 let exponent = quantizer::exponent_of(&scale.val());
+                if fused {
+                    let quantizer = ActivationQuantizer { exponent, largest: quantizer::largest_level(bits) };
+                    return ops::quantize_activation(y, scale.val(), quantizer);
+                }
                 quantizer::quantize_activation(y, scale.val(), exponent, bits)
             }
             _ => y,
@@ -216,7 +252,31 @@ impl Nodes for Pass<'_> {
 
     /// The sum; its division by the area is in the next layer's weights.
     fn pool(&self, input: Tensor<4>) -> Tensor<4> {
-        input.sum_dim(2).sum_dim(3)
+        input.sum_dim(1).sum_dim(2)
+    }
+}
+
+impl Pass<'_> {
+    fn convolve(&self, index: usize, input: Tensor<4>) -> Tensor<4> {
+        let (layer, spec) = (&self.net.layers[index], &self.net.specs[index]);
+        let rounding = Rounding { taps: self.taps(index), bias_exponents: self.acc[index].clone() };
+        let (taps, rounding) = (spec.tap_map.clone(), Some(Arc::new(rounding)));
+        let conv = ConvSpec { geometry: spec.geometry, taps, rounding };
+        ops::convolve(input, layer.weight.val(), layer.bias.val(), layer.log2_step.val(), conv)
+    }
+
+    fn convolve_generic(&self, index: usize, input: Tensor<4>) -> Tensor<4> {
+        let (layer, spec) = (&self.net.layers[index], &self.net.specs[index]);
+        let taps = spec.generic_taps(layer.weight.val());
+        let taps = quantizer::quantize_taps(taps, layer.log2_step.val(), &self.taps(index));
+        let steps = powers_of_two(&self.acc[index], &input.device());
+        let bias = quantizer::quantize_bias(layer.bias.val(), steps);
+        winograd::convolve(input, taps, bias, spec.geometry)
+    }
+
+    fn taps(&self, index: usize) -> TapQuantizer {
+        let codebook = self.net.specs[index].codebook.clone();
+        TapQuantizer { codebook, exponents: self.steps[index].clone() }
     }
 }
 

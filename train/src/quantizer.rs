@@ -3,8 +3,10 @@
 //! Rounding is `floor(x + 0.5)`, as in the integer engine ([`eqo_checkpoints::arith::requantize`]); Burn's own `round`
 //! rounds halves to even. `x + (q − x)` is exactly `q` in float32 because |q − x| <= 1/2 of a step (Sterbenz).
 
-use burn::tensor::Tensor;
-use eqo_checkpoints::scales::code_range;
+use burn::tensor::{Tensor, TensorData};
+use eqo_checkpoints::codebook::Codebook;
+
+use crate::kernels::TapQuantizer;
 
 /// `floor(x + 0.5)`; no gradient.
 pub(crate) fn round_half_up<const D: usize>(x: Tensor<D>) -> Tensor<D> {
@@ -16,30 +18,47 @@ pub(crate) fn largest_level(bits: u8) -> f32 {
     f32::from((1_u16 << bits) - 1)
 }
 
-/// Signed codes `clamp(floor(u/step + 0.5))` of `bits` bits, as floats; no gradient. `step` broadcasts against `u`.
-pub(crate) fn weight_codes<const D: usize>(u: Tensor<D>, step: Tensor<D>, bits: u8) -> Tensor<D> {
-    let (low, high) = code_range(bits);
-    round_half_up((u / step).clamp(low, high))
+/// `codebook.nearest(u/step)·step`, with `u` `[positions, out, in]` and `log2_step` `[rows, groups]` whose values in force
+/// are `exponents`: a row for each position or one for all, a group for each output channel or one for all.
+///
+/// Gradients are those of [`crate::kernels::TapQuantizer`]: 1 where `u` isn't clipped and 0 where it is; learned step
+/// sizes for `log2_step`.
+pub(crate) fn quantize_taps(u: Tensor<3>, log2_step: Tensor<2>, quantizer: &TapQuantizer) -> Tensor<3> {
+    let [positions, out, inputs] = u.dims();
+    let (low, high) = quantizer.codebook.range();
+    let [rows, groups] = log2_step.dims();
+    let steps: Vec<f32> =
+        quantizer.exponents.iter().flatten().map(|&exponent| 2.0_f32.powi(exponent)).collect();
+    let step = Tensor::<3>::from_data(TensorData::new(steps, [rows, groups, 1]), &u.device());
+    let scaled = u / step.clone();
+    let untracked = scaled.clone().detach();
+    let nearest = nearest(untracked.clone(), &quantizer.codebook);
+    let clipped = scaled.clamp(low, high);
+    let rest = clipped.clone().detach();
+    let outside = untracked.clone().lower_elem(low).bool_or(untracked.greater_elem(high));
+    let damping = std::f32::consts::LN_2
+        / ((positions * out * inputs) as f32 / (rows * groups) as f32 * high.max(1.0)).sqrt();
+    let slope = (nearest.clone() - rest.clone()).mask_where(outside, nearest.clone()) * damping;
+    let zero = log2_step.clone() - log2_step.detach();
+    (nearest + (clipped - rest) + slope * zero.reshape([rows as i32, groups as i32, 1])) * step
 }
 
-/// `codes · step`, with gradient 1 where `u` isn't clipped and 0 where it is; `step` is fixed.
-pub(crate) fn quantize_weight<const D: usize>(u: Tensor<D>, step: Tensor<D>, bits: u8) -> Tensor<D> {
-    let (low, high) = code_range(bits);
-    let codes = weight_codes(u.clone().detach(), step.clone(), bits);
-    let clipped = (u / step.clone()).clamp(low, high);
-    let untracked = clipped.clone().detach();
-    (clipped + (codes - untracked)) * step
-}
-
-/// Integers `floor(bias/step + 0.5)` as floats; no gradient.
-pub(crate) fn bias_codes(bias: Tensor<1>, step: Tensor<1>) -> Tensor<1> {
-    round_half_up(bias / step)
+/// Elementwise [`Codebook::nearest`]: a step up at every midpoint between two values.
+fn nearest(x: Tensor<3>, codebook: &Codebook) -> Tensor<3> {
+    let (low, high) = codebook.range();
+    if codebook.is_consecutive() {
+        return round_half_up(x.clamp(low, high));
+    }
+    let steps = codebook.values().windows(2);
+    steps.fold(x.zeros_like() + low, |sum, pair| {
+        sum + x.clone().greater_equal_elem((pair[0] + pair[1]) / 2.0).float() * (pair[1] - pair[0])
+    })
 }
 
 /// The bias rounded to multiples of `step`, with gradient 1.
 pub(crate) fn quantize_bias(bias: Tensor<1>, step: Tensor<1>) -> Tensor<1> {
     let untracked = bias.clone().detach();
-    let rounded = bias_codes(untracked.clone(), step.clone()) * step;
+    let rounded = round_half_up(untracked.clone() / step.clone()) * step;
     bias + (rounded - untracked)
 }
 
@@ -58,7 +77,7 @@ pub(crate) fn quantize_activation(x: Tensor<4>, log2_scale: Tensor<1>, exponent:
     }
     let clipped = x.clamp(0.0, largest * step);
     let rounding = levels * step - clipped.clone().detach();
-    let [_, channels, height, width] = rounding.dims();
+    let [channels, height, width, _] = rounding.dims();
     let values = (channels * height * width) as f32;
     let damping = std::f32::consts::LN_2 / (values * largest).sqrt();
     let above = untracked.greater_elem(largest * step);
@@ -80,7 +99,7 @@ mod tests {
     use super::*;
 
     fn row(values: &[f32], device: &Device) -> Tensor<4> {
-        Tensor::<1>::from_floats(values, device).reshape([1, 1, 1, values.len()])
+        Tensor::<1>::from_floats(values, device).reshape([1, 1, values.len(), 1])
     }
 
     fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
@@ -135,11 +154,10 @@ mod tests {
     fn weights_become_codes_times_step_and_clipped_ones_get_no_gradient() {
         let device = Device::flex().autodiff();
         let values = [-3.0_f32, -1.1, -0.24, 0.26, 0.74, 2.6];
-        let u = Tensor::<1>::from_floats(values, &device).require_grad();
-        let step = Tensor::<1>::from_floats([0.5], &device);
-        let codes = host(weight_codes(u.clone().detach(), step.clone(), 3));
-        assert_eq!(codes, [-4.0, -2.0, 0.0, 1.0, 1.0, 3.0]);
-        let quantized = quantize_weight(u.clone(), step, 3);
+        let u = Tensor::<1>::from_floats(values, &device).reshape([1, 1, 6]).require_grad();
+        let log2_step = Tensor::<2>::from_floats([[-1.2]], &device).require_grad();
+        let quantizer = TapQuantizer { codebook: Codebook::new(&[0, 1, 2]), exponents: vec![vec![-1]] };
+        let quantized = quantize_taps(u.clone(), log2_step.clone(), &quantizer);
         assert_eq!(host(quantized.clone()), [-2.0, -1.0, 0.0, 0.5, 0.5, 1.5]);
         let grads = quantized.sum().backward();
         assert_eq!(host(u.grad(&grads).unwrap()), [0.0, 1.0, 1.0, 1.0, 1.0, 0.0]);

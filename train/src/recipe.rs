@@ -6,10 +6,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod bits;
 mod error;
+mod fit;
 mod keys;
 
+pub use bits::{BitsSection, LayerBits};
 pub use error::RecipeError;
+pub use fit::{FitSection, Keep, OptimizerKind, QatSection};
 
 /// A whole recipe; every field has a default except where noted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,7 +23,7 @@ pub struct Recipe {
     pub name: String,
     /// Seed of everything random: initial weights, order of images, augmentation, splits.
     pub seed: u64,
-    /// `flex`, `ndarray` or `wgpu` (the last two when built in).
+    /// A name of [`crate::device::DEVICES`].
     pub device: String,
     /// The network.
     pub model: ModelSection,
@@ -28,8 +32,8 @@ pub struct Recipe {
     /// Float (fine-)tuning; `steps = 0` skips it.
     pub float: FitSection,
     /// Winograd-domain quantization-aware fine-tuning; `steps = 0` quantizes after calibration only.
-    pub qat: FitSection,
-    /// Bit widths.
+    pub qat: QatSection,
+    /// Bit widths and algorithms.
     pub bits: BitsSection,
 }
 
@@ -72,6 +76,8 @@ pub struct DataSection {
     pub train_images: usize,
     /// Images generated for testing (synthetic only).
     pub test_images: usize,
+    /// Images of the training set that are held out of training and validate it; 0 means none.
+    pub validation_images: usize,
     /// Images of the training set used to choose activation scales and to verify the lowering.
     pub calibration_images: usize,
     /// Mean of each channel of x/255.
@@ -80,46 +86,8 @@ pub struct DataSection {
     pub std: [f32; 3],
     /// Count and skip images that can't be decoded instead of stopping.
     pub skip_corrupt: bool,
-}
-
-/// `[float]` and `[qat]`: SGD with Nesterov momentum, linear warm-up, cosine decay to zero.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct FitSection {
-    /// Optimizer steps; 0 skips the stage.
-    pub steps: usize,
-    /// Images a step.
-    pub batch_size: usize,
-    /// Peak learning rate.
-    pub learning_rate: f64,
-    /// Momentum (Nesterov, no dampening).
-    pub momentum: f64,
-    /// L2 penalty on weights.
-    pub weight_decay: f64,
-    /// Steps of linear warm-up.
-    pub warmup_steps: usize,
-    /// Gradients are scaled down to this norm; 0 disables clipping.
-    pub clip_norm: f64,
-    /// Random crop after zero padding by this many pixels; 0 disables it.
-    pub crop: usize,
-    /// Random horizontal flip.
-    pub flip: bool,
-    /// Weight of the distillation term against the float model (`[qat]` only); 0 disables it.
-    pub distill_weight: f64,
-    /// Softmax temperature of the distillation term.
-    pub distill_temperature: f64,
-    /// Steps between checkpoints; 0 means once an epoch.
-    pub checkpoint_every: usize,
-}
-
-/// `[bits]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BitsSection {
-    /// Bits of a weight, 2 to 8; first and last layer have 8.
-    pub weight: u8,
-    /// Bits of an activation, 2 to 8.
-    pub activation: u8,
+    /// Where decoded image folders are kept, see [`eqo_datasets::cache::CachePlace::from_setting`].
+    pub cache: String,
 }
 
 impl Default for Recipe {
@@ -131,7 +99,7 @@ impl Default for Recipe {
             model: ModelSection::default(),
             data: DataSection::default(),
             float: FitSection::default(),
-            qat: FitSection { distill_weight: 1.0, ..FitSection::default() },
+            qat: QatSection::default(),
             bits: BitsSection::default(),
         }
     }
@@ -151,36 +119,13 @@ impl Default for DataSection {
             test: "datasets/data/cifar10/test".into(),
             train_images: 8000,
             test_images: 1000,
+            validation_images: 0,
             calibration_images: 512,
             mean: [0.485, 0.456, 0.406],
             std: [0.229, 0.224, 0.225],
             skip_corrupt: false,
+            cache: "auto".to_owned(),
         }
-    }
-}
-
-impl Default for FitSection {
-    fn default() -> Self {
-        Self {
-            steps: 600,
-            batch_size: 100,
-            learning_rate: 0.01,
-            momentum: 0.9,
-            weight_decay: 1e-4,
-            warmup_steps: 20,
-            clip_norm: 0.0,
-            crop: 4,
-            flip: true,
-            distill_weight: 0.0,
-            distill_temperature: 4.0,
-            checkpoint_every: 0,
-        }
-    }
-}
-
-impl Default for BitsSection {
-    fn default() -> Self {
-        Self { weight: 4, activation: 6 }
     }
 }
 
@@ -204,11 +149,14 @@ impl Recipe {
             origin: origin.to_owned(),
             message: error.to_string(),
         };
-        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| parse_error(&error))?;
-        keys::refuse_unknown(&table, origin)?;
+        let mut written: toml::Table = text.parse().map_err(|error: toml::de::Error| parse_error(&error))?;
+        keys::refuse_unknown(&written, origin)?;
         for assignment in overrides {
-            keys::assign(&mut table, assignment)?;
+            keys::assign(&mut written, assignment)?;
         }
+        // Over the defaults of the whole recipe, because those of `[float]` and `[qat]` differ.
+        let mut table = toml::Table::try_from(Self::default()).map_err(|error| parse_error(&error))?;
+        keys::merge(&mut table, written);
         let recipe: Self = table.try_into().map_err(|error: toml::de::Error| parse_error(&error))?;
         recipe.check()?;
         Ok(recipe)
@@ -220,9 +168,7 @@ impl Recipe {
     }
 
     fn check(&self) -> Result<(), RecipeError> {
-        let bits = |key, value: u8| require(key, "2 to 8", value, (2..=8).contains(&value));
-        bits("bits.weight", self.bits.weight)?;
-        bits("bits.activation", self.bits.activation)?;
+        self.bits.check()?;
         require("name", "letters, digits, '.', '_' or '-'", &self.name, keys::is_plain(&self.name))?;
         let positive = self.data.std.iter().all(|&std| std > 0.0 && std.is_finite());
         require("data.std", "three positive numbers", format!("{:?}", self.data.std), positive)?;
@@ -234,37 +180,22 @@ impl Recipe {
             self.data.calibration_images,
             self.data.calibration_images > 0,
         )?;
-        self.float.check([
-            "float.batch_size",
-            "float.learning_rate",
-            "float.momentum",
-            "float.distill_temperature",
-        ])?;
-        self.qat.check(["qat.batch_size", "qat.learning_rate", "qat.momentum", "qat.distill_temperature"])
-    }
-}
-
-impl FitSection {
-    fn check(&self, [batch, rate, momentum, temperature]: [&'static str; 4]) -> Result<(), RecipeError> {
-        require(batch, "1 to 65536", self.batch_size, (1..=65_536).contains(&self.batch_size))?;
-        require(
-            rate,
-            "above 0, at most 1",
-            self.learning_rate,
-            self.learning_rate > 0.0 && self.learning_rate <= 1.0,
-        )?;
-        require(momentum, "0 to below 1", self.momentum, (0.0..1.0).contains(&self.momentum))?;
-        require(temperature, "above 0", self.distill_temperature, self.distill_temperature > 0.0)
+        self.float.check("float")?;
+        self.qat.check(self.bits.weight)
     }
 }
 
 fn require(
-    key: &'static str,
+    key: impl Into<String>,
     expected: &'static str,
     found: impl ToString,
     holds: bool,
 ) -> Result<(), RecipeError> {
-    if holds { Ok(()) } else { Err(RecipeError::Value { key, expected, found: found.to_string() }) }
+    if holds {
+        Ok(())
+    } else {
+        Err(RecipeError::Value { key: key.into(), expected, found: found.to_string() })
+    }
 }
 
 #[cfg(test)]
@@ -276,6 +207,28 @@ mod tests {
         let recipe = Recipe::parse("", "test", &[]).unwrap();
         assert_eq!(recipe, Recipe::default());
         assert_eq!(Recipe::parse(&recipe.to_toml(), "test", &[]).unwrap(), recipe);
+    }
+
+    #[test]
+    fn a_section_that_is_written_keeps_the_defaults_of_its_other_keys() {
+        let recipe = Recipe::parse("[qat]\nsteps = 7\n[float]\nsteps = 8", "test", &[]).unwrap();
+        assert_eq!((recipe.qat.fit.steps, recipe.qat.fit.distill_weight), (7, 1.0));
+        assert_eq!((recipe.float.steps, recipe.float.distill_weight), (8, 0.0));
+    }
+
+    #[test]
+    fn gradual_bits_fall_and_stay_above_the_last() {
+        let parse = |text: &str| Recipe::parse(text, "test", &[]).map(|recipe| recipe.qat);
+        let qat = parse("[qat]\ngradual = [8, 6]\ngradual_steps = 50\nwarmup_steps = 60").unwrap();
+        assert_eq!(qat.gradual, [8, 6]);
+        let phase = qat.phase();
+        assert_eq!((phase.steps, phase.warmup_steps), (50, 5));
+        for wrong in ["[6, 8]", "[8, 8]", "[6, 4]", "[9]", "[8, 3]"] {
+            let error = parse(&format!("[qat]\ngradual = {wrong}")).unwrap_err().to_string();
+            assert!(error.contains("qat.gradual"), "{error}");
+        }
+        assert!(parse("[qat]\ngradual = [8]\ngradual_steps = 0").is_err());
+        assert!(Recipe::parse("[float]\ngradual = [8]", "test", &[]).is_err());
     }
 
     #[test]

@@ -30,9 +30,10 @@ pub(crate) fn tap_weights(weight: Tensor<4>, algorithm: Algorithm) -> Tensor<3> 
     taps.reshape([0, out as i32, inputs as i32])
 }
 
-/// The convolution that `taps` `[positions, out, in]` stand for; `x` is `[batch, in, height, width]`.
+/// The convolution that `taps` `[positions, out, in]` stand for; `x` is `[in, height, width, batch]`, as the output.
 pub(crate) fn convolve(x: Tensor<4>, taps: Tensor<3>, bias: Tensor<1>, geometry: Geometry) -> Tensor<4> {
-    match geometry.algorithm.transform() {
+    let x = x.permute([3, 0, 1, 2]);
+    let y = match geometry.algorithm.transform() {
         Some(transform) => convolve_tiles(x, taps, bias, (&transform, geometry.padding)),
         None => {
             let [_, out, inputs] = taps.dims();
@@ -41,7 +42,8 @@ pub(crate) fn convolve(x: Tensor<4>, taps: Tensor<3>, bias: Tensor<1>, geometry:
             let options = ConvOptions::new([geometry.stride; 2], [geometry.padding; 2], [1; 2], 1);
             conv2d(x, weight, Some(bias), options)
         }
-    }
+    };
+    y.permute([1, 2, 3, 0])
 }
 
 /// One stride-m convolution gives the m² outputs of every tile as channels; they are then interleaved into the image.
@@ -103,6 +105,11 @@ mod tests {
         let count: usize = shape.iter().product();
         let values: Vec<f32> = (0..count).map(|i| ((i * 31 + seed * 7) % 17) as f32 - 8.0).collect();
         Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+    }
+
+    /// [`super::convolve`] of `[batch, in, height, width]`.
+    fn convolve(x: Tensor<4>, taps: Tensor<3>, bias: Tensor<1>, geometry: Geometry) -> Tensor<4> {
+        super::convolve(x.permute([1, 2, 3, 0]), taps, bias, geometry).permute([3, 0, 1, 2])
     }
 
     fn geometry(algorithm: Algorithm, padding: usize) -> Geometry {

@@ -47,6 +47,10 @@ pub(crate) struct TrainArgs {
     /// What to train.
     #[arg(long, value_enum, default_value_t = Stage::Float)]
     pub(crate) stage: Stage,
+    /// Sweep the stage's learning rate instead of training: lr_find.csv, lr_find.svg and a suggestion. The QAT sweep
+    /// trains the float network first if it isn't there.
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) lr_find: bool,
     /// One JSON object on stdout.
     #[arg(long)]
     pub(crate) json: bool,

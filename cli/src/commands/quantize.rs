@@ -38,13 +38,12 @@ pub(crate) fn stage_table(stages: &[Stage]) -> String {
 
 /// What is worth knowing about a run at a glance.
 pub(crate) fn facts(report: &QuantizeReport) -> Vec<(&'static str, String)> {
-    let [weight, activation] = report.bits;
     let verified = &report.verified;
     let seconds: Vec<_> =
         report.seconds.iter().map(|(stage, seconds)| format!("{stage} {seconds:.0} s")).collect();
     vec![
         ("architecture", report.arch.clone()),
-        ("bits", format!("weights {weight}, activations {activation} (first and last layer: 8-bit weights)")),
+        ("bits", report.plan_in_words()),
         ("verified", format!("{} integers of {} images equal", verified.elements, verified.images)),
         ("time", seconds.join(", ")),
         ("graph", report.graph_hash.clone()),

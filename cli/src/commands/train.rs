@@ -7,6 +7,7 @@ use eqo_train::evaluate::{Score, evaluate};
 use serde::Serialize;
 
 use crate::args::{Stage, TrainArgs};
+use crate::commands::lr_find;
 use crate::exit::Failure;
 use crate::float::Network;
 use crate::output::{self, percent};
@@ -25,6 +26,9 @@ struct Trained {
 
 pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     let recipe = run_folder::recipe(&args.recipe)?;
+    if args.lr_find {
+        return lr_find::run(args, &recipe);
+    }
     let run = Run { resume: args.resume, ..Run::new(&recipe, args.out.as_deref()) };
     let trained = with_pipeline(&recipe, &run, |pipeline, hooks| {
         let (stage, score) = match args.stage {

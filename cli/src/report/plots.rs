@@ -26,7 +26,7 @@ pub(super) fn bytes_by_layer(layers: &[LayerBytes]) -> Result<String, Failure> {
     Ok(svg)
 }
 
-type Drawn = Result<(), Box<dyn std::error::Error>>;
+pub(super) type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 fn draw_stages(svg: &mut String, stages: &[Stage]) -> Drawn {
     let root = SVGBackend::with_string(svg, (640, 320)).into_drawing_area();
@@ -109,11 +109,11 @@ fn centred(size: u32) -> TextStyle<'static> {
     TextStyle::from(("sans-serif", size).into_font()).pos(Pos::new(HPos::Center, VPos::Center)).color(&WHITE)
 }
 
-fn failure(error: Box<dyn std::error::Error>) -> Failure {
+pub(super) fn failure(error: Box<dyn std::error::Error>) -> Failure {
     Failure::new(
         Kind::Data,
         format!("report: drawing failed: {error}; the checkpoint and the tables are complete"),
     )
 }
 
-const BAR: RGBColor = RGBColor(0x2b, 0x6c, 0x99);
+pub(super) const BAR: RGBColor = RGBColor(0x2b, 0x6c, 0x99);

@@ -23,29 +23,30 @@ impl Augment {
         Self { crop, flip, fill }
     }
 
-    /// Appends a variant of `image`, `[CHANNELS, height, width]`, to `out`.
-    pub(super) fn append(
+    /// Writes a variant of `image`, both `[CHANNELS, height, width]`, to `out`.
+    pub(super) fn draw(
         &self,
         image: &[u8],
         [height, width]: [usize; 2],
         rng: &mut ChaCha8Rng,
-        out: &mut Vec<u8>,
+        out: &mut [u8],
     ) {
         let [down, right] = [0; 2].map(|_: u8| rng.random_range(0..=2 * self.crop));
         let mirrored = self.flip && rng.random::<bool>();
         let from = |position: usize, shift: usize, side: usize| {
             (position + shift).checked_sub(self.crop).filter(|&source| source < side)
         };
-        for (plane, fill) in image.chunks_exact(height * width).zip(self.fill) {
-            for y in 0..height {
+        let planes = image.chunks_exact(height * width).zip(out.chunks_exact_mut(height * width));
+        for ((plane, out), fill) in planes.zip(self.fill) {
+            for (y, out) in out.chunks_exact_mut(width).enumerate() {
                 let Some(row) = from(y, down, height).map(|y| &plane[y * width..(y + 1) * width]) else {
-                    out.extend(std::iter::repeat_n(fill, width));
+                    out.fill(fill);
                     continue;
                 };
-                let pixel = |x: usize| from(x, right, width).map_or(fill, |x| row[x]);
-                match mirrored {
-                    false => out.extend((0..width).map(pixel)),
-                    true => out.extend((0..width).rev().map(pixel)),
+                let row = (0..width).map(|x| from(x, right, width).map_or(fill, |x| row[x]));
+                out.iter_mut().zip(row).for_each(|(out, pixel)| *out = pixel);
+                if mirrored {
+                    out.reverse();
                 }
             }
         }
@@ -63,8 +64,8 @@ mod tests {
         let image: Vec<u8> = (1..=36).collect();
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut draw = || {
-            let mut out = Vec::new();
-            augment.append(&image, SIZE, &mut rng, &mut out);
+            let mut out = vec![0; image.len()];
+            augment.draw(&image, SIZE, &mut rng, &mut out);
             out
         };
         (0..200).map(|_| draw()).collect()

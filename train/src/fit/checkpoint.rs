@@ -1,20 +1,30 @@
 //! `checkpoint.safetensors`: everything a run needs to go on as if it had never stopped.
 //!
-//! Float32 tensors by state-dict key, the optimizer's state as one byte tensor (Burn's own pack), and in the metadata
-//! the step, the run's fingerprint and a BLAKE3 checksum of all of it.
+//! Float32 tensors by state-dict key, the average's under `ema/`, the best network's under `best/`, the optimizer's state
+//! as one byte tensor (Burn's own pack), and in the metadata the step, the best's score, the run's fingerprint and a
+//! BLAKE3 checksum of all of it.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
+use std::str::FromStr;
 
+use ndarray::ArrayD;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
+use super::selection::{Best, Selection};
+use crate::evaluate::Score;
 use crate::import::{LARGEST_FILE, array_of, le_bytes, unwritable, write_then_rename};
 use crate::tensors::NamedTensors;
 use crate::{Error, Result};
 
 /// Name of the byte tensor; no state-dict key has a slash.
 const OPTIMIZER: &str = "optimizer/burnpack";
+/// Before the keys of the average.
+const EMA: &str = "ema/";
+/// Before the keys of the best network.
+const BEST: &str = "best/";
 
 /// A run at the start of `step`.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +35,10 @@ pub(super) struct Checkpoint {
     pub(super) seconds: f64,
     /// The network.
     pub(super) tensors: NamedTensors,
+    /// Its moving average.
+    pub(super) ema: Option<NamedTensors>,
+    /// What validation has found.
+    pub(super) selection: Selection,
     /// Momentum of every parameter.
     pub(super) optimizer: Vec<u8>,
 }
@@ -32,29 +46,48 @@ pub(super) struct Checkpoint {
 impl Checkpoint {
     /// Writes the file of the run `fingerprint`.
     pub(super) fn save(&self, path: &Path, fingerprint: &str) -> Result<()> {
-        let arrays = self
-            .tensors
-            .iter()
-            .map(|(name, array)| (name.as_str(), Dtype::F32, array.shape(), le_bytes(array)));
-        let optimizer_shape = [self.optimizer.len()];
-        let optimizer = (OPTIMIZER, Dtype::U8, optimizer_shape.as_slice(), self.optimizer.clone());
-        let parts: Vec<_> = arrays.chain([optimizer]).collect();
+        let optimizer = (OPTIMIZER.to_owned(), Dtype::U8, vec![self.optimizer.len()], self.optimizer.clone());
+        let parts: Vec<_> = self.arrays().into_iter().chain([optimizer]).collect();
         let views: Vec<(&str, TensorView<'_>)> = parts
             .iter()
-            .map(|(name, dtype, shape, data)| Ok((*name, TensorView::new(*dtype, shape.to_vec(), data)?)))
+            .map(|(name, dtype, shape, data)| {
+                Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), data)?))
+            })
             .collect::<Result<_, safetensors::SafeTensorError>>()
             .map_err(|error| unwritable(path, &error))?;
-        let mut metadata = HashMap::from([
-            ("format", "eqo-fit".to_owned()),
-            ("version", "1".to_owned()),
-            ("run", fingerprint.to_owned()),
-            ("step", self.step.to_string()),
-            ("seconds", self.seconds.to_string()),
-        ]);
+        let mut metadata = self.metadata();
+        metadata.insert("run", fingerprint.to_owned());
         metadata.insert("blake3", checksum(&metadata, &views));
         let metadata = metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         let file = safetensors::serialize(views, Some(metadata)).map_err(|error| unwritable(path, &error))?;
         write_then_rename(path, &file)
+    }
+
+    /// Name, type, shape and bytes of every float tensor.
+    fn arrays(&self) -> Vec<(String, Dtype, Vec<usize>, Vec<u8>)> {
+        let best = self.selection.best.as_ref().map(|(_, tensors)| tensors);
+        let sets = [("", Some(&self.tensors)), (EMA, self.ema.as_ref()), (BEST, best)];
+        let named = sets.into_iter().filter_map(|(prefix, set)| Some((prefix, set?)));
+        let part = |prefix: &str, (name, array): (&String, &ArrayD<f32>)| {
+            (format!("{prefix}{name}"), Dtype::F32, array.shape().to_vec(), le_bytes(array))
+        };
+        named.flat_map(|(prefix, set)| set.iter().map(move |entry| part(prefix, entry))).collect()
+    }
+
+    fn metadata(&self) -> HashMap<&'static str, String> {
+        let mut metadata = HashMap::from([
+            ("format", "eqo-fit".to_owned()),
+            ("version", "2".to_owned()),
+            ("step", self.step.to_string()),
+            ("seconds", self.seconds.to_string()),
+            ("stale", self.selection.stale.to_string()),
+        ]);
+        if let Some(best) = self.selection.best() {
+            metadata.insert("best_step", best.step.to_string());
+            metadata.insert("best_correct", best.score.correct.to_string());
+            metadata.insert("best_total", best.score.total.to_string());
+        }
+        metadata
     }
 
     /// Reads the file, or `None` if there is none.
@@ -98,28 +131,57 @@ impl Checkpoint {
         if stored.as_ref() != Some(&checksum(&metadata, &views)) {
             return Err("a wrong checksum".to_owned());
         }
-        let field =
-            |key: &str| metadata.get(key).cloned().ok_or_else(|| format!("no `{key}` in the metadata"));
-        let mut tensors = NamedTensors::new();
-        let mut optimizer = None;
+        let mut checkpoint = Self::of_metadata(&metadata)?;
+        let mut sets: [NamedTensors; 3] = Default::default();
         for (name, view) in views {
-            match name {
-                OPTIMIZER => optimizer = Some(view.data().to_vec()),
-                _ => {
-                    drop(tensors.insert(
-                        name.to_owned(),
-                        array_of(&view).map_err(|found| format!("{name}: {found}"))?,
-                    ))
-                }
+            if name == OPTIMIZER {
+                checkpoint.optimizer = view.data().to_vec();
+                continue;
             }
+            let prefixes = [EMA, BEST].into_iter().enumerate();
+            let found =
+                prefixes.filter_map(|(set, prefix)| Some((set + 1, name.strip_prefix(prefix)?))).next();
+            let (set, key) = found.unwrap_or((0, name));
+            let array = array_of(&view).map_err(|found| format!("{name}: {found}"))?;
+            sets[set].insert(key.to_owned(), array);
         }
-        let checkpoint = Self {
-            step: field("step")?.parse().map_err(|error| format!("step: {error}"))?,
-            seconds: field("seconds")?.parse().map_err(|error| format!("seconds: {error}"))?,
-            tensors,
-            optimizer: optimizer.ok_or_else(|| format!("no tensor {OPTIMIZER}"))?,
+        let [tensors, ema, best] = sets;
+        checkpoint.tensors = tensors;
+        checkpoint.ema = (!ema.is_empty()).then_some(ema);
+        if let Some((_, kept)) = &mut checkpoint.selection.best {
+            *kept = best;
+        }
+        let run = metadata.get("run").cloned().ok_or_else(|| "no `run` in the metadata".to_owned())?;
+        Ok((run, checkpoint))
+    }
+
+    /// The checkpoint without its tensors.
+    fn of_metadata(metadata: &HashMap<&str, String>) -> Result<Self, String> {
+        fn number<T: FromStr<Err: Display>>(
+            metadata: &HashMap<&str, String>,
+            key: &str,
+        ) -> Result<T, String> {
+            let text = metadata.get(key).ok_or_else(|| format!("no `{key}` in the metadata"))?;
+            text.parse().map_err(|error| format!("{key}: {error}"))
+        }
+        if metadata.get("version").is_none_or(|version| version != "2") {
+            return Err(format!("version {:?} of the format instead of 2", metadata.get("version")));
+        }
+        let best = if metadata.contains_key("best_step") {
+            let (correct, total) = (number(metadata, "best_correct")?, number(metadata, "best_total")?);
+            let best = Best { step: number(metadata, "best_step")?, score: Score { correct, total } };
+            Some((best, NamedTensors::new()))
+        } else {
+            None
         };
-        Ok((field("run")?, checkpoint))
+        Ok(Self {
+            step: number(metadata, "step")?,
+            seconds: number(metadata, "seconds")?,
+            tensors: NamedTensors::new(),
+            ema: None,
+            selection: Selection { best, stale: number(metadata, "stale")? },
+            optimizer: Vec::new(),
+        })
     }
 }
 
@@ -147,12 +209,21 @@ fn checksum(metadata: &HashMap<&str, String>, views: &[(&str, TensorView<'_>)]) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::ArrayD;
 
     fn example() -> Checkpoint {
-        let array = ArrayD::from_shape_vec(vec![2, 1], vec![0.1, -3.5e-20]).unwrap();
-        let tensors = NamedTensors::from([("conv.weight".to_owned(), array)]);
-        Checkpoint { step: 17, seconds: 0.1 + 0.2, tensors, optimizer: vec![1, 2, 3] }
+        let tensors = |value: f32| {
+            let array = ArrayD::from_shape_vec(vec![2, 1], vec![value, -3.5e-20]).unwrap();
+            NamedTensors::from([("conv.weight".to_owned(), array)])
+        };
+        let best = Best { step: 12, score: Score { correct: 3, total: 4 } };
+        Checkpoint {
+            step: 17,
+            seconds: 0.1 + 0.2,
+            tensors: tensors(0.1),
+            ema: Some(tensors(0.2)),
+            selection: Selection { best: Some((best, tensors(0.3))), stale: 2 },
+            optimizer: vec![1, 2, 3],
+        }
     }
 
     #[test]
@@ -160,8 +231,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("checkpoint.safetensors");
         assert_eq!(Checkpoint::load(&path, "run").unwrap(), None);
-        example().save(&path, "run").unwrap();
-        assert_eq!(Checkpoint::load(&path, "run").unwrap(), Some(example()));
+        let plain = Checkpoint { ema: None, selection: Selection::default(), ..example() };
+        for checkpoint in [example(), plain] {
+            checkpoint.save(&path, "run").unwrap();
+            assert_eq!(Checkpoint::load(&path, "run").unwrap(), Some(checkpoint));
+        }
     }
 
     #[test]

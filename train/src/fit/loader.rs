@@ -1,28 +1,34 @@
 //! Which images each step sees, and a thread that prepares them ahead.
 //!
-//! Order and augmentation are functions of (seed, epoch, image), never of what ran before: a resumed run sees the
-//! same batches.
+//! Order and augmentation are functions of (seed, epoch, image), never of what ran before or of how many threads there
+//! are: a resumed run sees the same batches.
 
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
+use std::time::{Duration, Instant};
 
-use eqo_datasets::Dataset;
+use eqo_datasets::{CHANNELS, Dataset};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use super::augment::Augment;
 
-/// Batches prepared ahead of the step that runs.
-const AHEAD: usize = 2;
+/// Most batches prepared ahead of the step that runs.
+const MOST_AHEAD: usize = 8;
+/// Pixels prepared ahead, in bytes, unless two batches are more.
+const BYTES_AHEAD: usize = 128 << 20;
 
 /// Images of one step.
 pub(super) struct Batch {
-    /// `[count, CHANNELS, height, width]`.
+    /// `[count, CHANNELS, height, width]`, size as [`Source::size`].
     pub(super) pixels: Vec<u8>,
     /// `[count]`.
     pub(super) labels: Vec<u16>,
+    /// How long the trainer waited for it.
+    pub(super) waited: Duration,
 }
 
 /// The order of the images.
@@ -65,91 +71,85 @@ impl Order {
     }
 }
 
-/// The batches of `steps` in order, prepared by a thread that ends when the receiver is dropped.
-pub(super) fn prefetch<'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    images: &'scope Dataset,
-    order: Order,
-    augment: Augment,
-    steps: Range<usize>,
-) -> Receiver<Batch> {
-    let (sender, receiver) = sync_channel(AHEAD);
-    scope.spawn(move || {
-        let mut current = None;
-        for step in steps {
-            let epoch = order.epoch(step);
-            if current.as_ref().is_none_or(|(of, _)| *of != epoch) {
-                current = Some((epoch, order.permutation(epoch)));
+/// Where batches come from.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) images: &'a Dataset,
+    pub(super) order: Order,
+    pub(super) augment: Augment,
+}
+
+impl<'a> Source<'a> {
+    /// The batches of `steps` in order, prepared ahead by a thread that ends when the receiver is dropped.
+    pub(super) fn prefetch<'scope>(self, scope: &'scope Scope<'scope, '_>, steps: Range<usize>) -> Batches
+    where
+        'a: 'scope,
+    {
+        let mut permutation = (usize::MAX, Vec::new());
+        let make = move |step| {
+            let epoch = self.order.epoch(step);
+            if permutation.0 != epoch {
+                permutation = (epoch, self.order.permutation(epoch));
             }
-            let Some((_, permutation)) = &current else { return };
-            let start = step % order.steps_per_epoch() * order.batch;
-            let batch = assemble(images, order, augment, epoch, &permutation[start..start + order.batch]);
-            if sender.send(batch).is_err() {
+            let start = step % self.order.steps_per_epoch() * self.order.batch;
+            self.batch(epoch, &permutation.1[start..start + self.order.batch])
+        };
+        prefetch(scope, steps, self.ahead(), make)
+    }
+
+    /// Batches kept ready: enough to ride out a slow one, within bounded memory.
+    fn ahead(&self) -> usize {
+        (BYTES_AHEAD / (self.order.batch * self.image_bytes()).max(1)).clamp(2, MOST_AHEAD)
+    }
+
+    fn image_bytes(&self) -> usize {
+        CHANNELS * self.images.height() * self.images.width()
+    }
+
+    /// One image's augmentation is a task: all cores share a batch.
+    fn batch(&self, epoch: usize, chosen: &[usize]) -> Batch {
+        let size = [self.images.height(), self.images.width()];
+        let each = self.image_bytes();
+        let mut pixels = vec![0; chosen.len() * each];
+        pixels.par_chunks_exact_mut(each).zip(chosen).for_each(|(place, &index)| {
+            let mut rng = self.order.rng(epoch, index as u64);
+            self.augment.draw(self.images.image(index), size, &mut rng, place);
+        });
+        let labels = chosen.iter().map(|&index| self.images.label(index)).collect();
+        Batch { pixels, labels, waited: Duration::ZERO }
+    }
+}
+
+/// Prepared batches; each knows how long [`next`](Iterator::next) waited for it.
+pub(super) struct Batches(Receiver<Batch>);
+
+impl Iterator for Batches {
+    type Item = Batch;
+
+    fn next(&mut self) -> Option<Batch> {
+        let asked = Instant::now();
+        let batch = self.0.recv().ok()?;
+        Some(Batch { waited: asked.elapsed(), ..batch })
+    }
+}
+
+/// `make(step)` for each of `steps`, at most `ahead` of them waiting to be taken.
+fn prefetch<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    steps: Range<usize>,
+    ahead: usize,
+    mut make: impl FnMut(usize) -> Batch + Send + 'scope,
+) -> Batches {
+    let (sender, receiver) = sync_channel(ahead);
+    scope.spawn(move || {
+        for step in steps {
+            if sender.send(make(step)).is_err() {
                 return;
             }
         }
     });
-    receiver
-}
-
-fn assemble(images: &Dataset, order: Order, augment: Augment, epoch: usize, chosen: &[usize]) -> Batch {
-    let size = [images.height(), images.width()];
-    let mut pixels = Vec::with_capacity(chosen.len() * images.image(0).len());
-    for &index in chosen {
-        augment.append(images.image(index), size, &mut order.rng(epoch, index as u64), &mut pixels);
-    }
-    Batch { pixels, labels: chosen.iter().map(|&index| images.label(index)).collect() }
+    Batches(receiver)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use eqo_datasets::{Normalization, synthetic};
-
-    fn collect(images: &Dataset, order: Order, steps: Range<usize>) -> Vec<(Vec<u8>, Vec<u16>)> {
-        let augment = Augment::new(2, true, &Normalization::SYNTHETIC);
-        std::thread::scope(|scope| {
-            let batches = prefetch(scope, images, order, augment, steps);
-            batches.iter().map(|batch| (batch.pixels, batch.labels)).collect()
-        })
-    }
-
-    #[test]
-    fn starting_late_gives_the_same_batches_as_starting_at_the_beginning() {
-        let images = synthetic::generate(1, 23);
-        let order = Order::new(23, 5, 9);
-        assert_eq!(order.steps_per_epoch(), 4);
-        let all = collect(&images, order, 0..11);
-        assert_eq!(all.len(), 11);
-        assert_eq!(all[6..], collect(&images, order, 6..11));
-        assert_ne!(all, collect(&images, Order::new(23, 5, 10), 0..11));
-    }
-
-    #[test]
-    fn an_epoch_shows_every_image_at_most_once_in_a_new_order() {
-        let order = Order::new(20, 5, 3);
-        let mut epochs: Vec<Vec<usize>> = (0..2).map(|epoch| order.permutation(epoch)).collect();
-        assert_ne!(epochs[0], epochs[1]);
-        epochs.iter_mut().for_each(|epoch| epoch.sort_unstable());
-        assert!(epochs.iter().all(|epoch| epoch.iter().copied().eq(0..20)));
-    }
-
-    #[test]
-    fn one_image_is_augmented_differently_in_each_epoch() {
-        let images = synthetic::generate(1, 1);
-        let batches = collect(&images, Order::new(1, 8, 3), 0..6);
-        let distinct: std::collections::BTreeSet<_> = batches.into_iter().collect();
-        assert!(distinct.len() > 3, "{}", distinct.len());
-    }
-
-    #[test]
-    fn dropping_the_receiver_ends_the_thread() {
-        let images = synthetic::generate(1, 4);
-        let order = Order::new(4, 2, 3);
-        std::thread::scope(|scope| {
-            let augment = Augment::new(0, false, &Normalization::SYNTHETIC);
-            let batches = prefetch(scope, &images, order, augment, 0..usize::MAX);
-            assert_eq!(batches.iter().take(3).count(), 3);
-        });
-    }
-}
+mod tests;

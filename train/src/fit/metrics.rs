@@ -2,10 +2,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::loader::Batch;
 use crate::import::write_then_rename;
 use crate::{Error, Result};
 
@@ -22,6 +23,9 @@ pub(super) struct Row {
     /// Of the last step.
     pub(super) learning_rate: f64,
     pub(super) images_per_second: f64,
+    /// Time since the row before in which the trainer waited for a batch.
+    #[serde(default)]
+    pub(super) loader_idle_seconds: f64,
     /// Of training since step 0, interruptions left out.
     pub(super) seconds: f64,
     /// 0 to 1; only at the end of an epoch.
@@ -77,14 +81,19 @@ pub(super) struct Window {
     images: usize,
     loss: f64,
     correct: usize,
+    idle: Duration,
 }
 
 impl Window {
     pub(super) fn new() -> Self {
-        Self { started: Instant::now(), seconds: 0.0, steps: 0, images: 0, loss: 0.0, correct: 0 }
+        let idle = Duration::ZERO;
+        Self { started: Instant::now(), seconds: 0.0, steps: 0, images: 0, loss: 0.0, correct: 0, idle }
     }
 
-    pub(super) fn add(&mut self, loss: f32, correct: usize, images: usize) {
+    /// A step on `batch`, of which `correct` images were classified correctly.
+    pub(super) fn add(&mut self, loss: f32, correct: usize, batch: &Batch) {
+        let images = batch.labels.len();
+        self.idle += batch.waited;
         self.seconds = self.started.elapsed().as_secs_f64();
         self.steps += 1;
         self.images += images;
@@ -102,6 +111,16 @@ impl Window {
 
     pub(super) fn accuracy(&self) -> f64 {
         self.correct as f64 / self.images.max(1) as f64
+    }
+
+    /// Seconds in which the trainer waited for a batch.
+    pub(super) fn idle_seconds(&self) -> f64 {
+        self.idle.as_secs_f64()
+    }
+
+    /// The same as a share of all of them, 0 to 1.
+    pub(super) fn idle_share(&self) -> f64 {
+        (self.idle_seconds() / self.seconds.max(1e-9)).min(1.0)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -122,6 +141,7 @@ mod tests {
             train_accuracy: 0.5,
             learning_rate: 0.1,
             images_per_second: 10.0,
+            loader_idle_seconds: 0.25,
             seconds: 2.0,
             validation_accuracy,
         }
@@ -144,6 +164,28 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap().matches("train_accuracy").count(), 1);
         Metrics::open(path.clone(), 0).unwrap().append(&row(1)).unwrap();
         assert_eq!(steps_in(&path), [1]);
+    }
+
+    #[test]
+    fn waiting_is_summed_over_a_window_and_is_a_share_of_its_time() {
+        let mut window = Window::new();
+        let batch = Batch { pixels: Vec::new(), labels: vec![0; 4], waited: window.started.elapsed() };
+        window.add(1.0, 1, &batch);
+        window.add(3.0, 3, &batch);
+        assert_eq!(window.idle_seconds(), 2.0 * batch.waited.as_secs_f64());
+        assert!((0.0..=1.0).contains(&window.idle_share()));
+        assert_eq!((window.loss(), window.accuracy()), (2.0, 0.5));
+    }
+
+    #[test]
+    fn rows_written_before_idle_time_was_measured_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.csv");
+        let old = "step,epoch,loss,train_accuracy,learning_rate,images_per_second,seconds,validation_accuracy\n\
+                   10,1,1.25,0.5,0.1,10.0,2.0,\n";
+        std::fs::write(&path, old).unwrap();
+        Metrics::open(path.clone(), 10).unwrap().append(&row(20)).unwrap();
+        assert_eq!(steps_in(&path), [10, 20]);
     }
 
     #[test]

@@ -13,11 +13,12 @@ pub(super) struct Objective {
 }
 
 impl Objective {
-    /// Cross entropy of `logits`, `[batch, classes]`.
+    /// Cross entropy of `logits`, `[batch, classes]`, against `(1 − smoothing)·onehot + smoothing/classes`
+    /// (Szegedy et al. 2016, §7; PyTorch's `label_smoothing`).
     ///
     /// # Errors
     /// [`Error::Data`] for a label that has no logit.
-    pub(super) fn cross_entropy(logits: &Tensor<2>, labels: &[u16]) -> Result<Self> {
+    pub(super) fn cross_entropy(logits: &Tensor<2>, labels: &[u16], smoothing: f64) -> Result<Self> {
         let [batch, classes] = logits.dims();
         if let Some(label) = labels.iter().find(|&&label| usize::from(label) >= classes) {
             return Err(Error::Data {
@@ -29,7 +30,11 @@ impl Objective {
         }
         let indices: Vec<i32> = labels.iter().map(|&label| i32::from(label)).collect();
         let indices = Tensor::<1, Int>::from_ints(indices.as_slice(), &logits.device()).reshape([batch, 1]);
-        let loss = log_softmax(logits.clone(), 1).gather(1, indices).mean().neg();
+        let log_probabilities = log_softmax(logits.clone(), 1);
+        let mut loss = log_probabilities.clone().gather(1, indices).mean().neg();
+        if smoothing > 0.0 {
+            loss = loss * (1.0 - smoothing) - log_probabilities.mean() * smoothing;
+        }
         let predicted = logits.clone().argmax(1).into_data();
         let hits = predicted.iter::<i64>().zip(labels).filter(|&(class, &label)| class == i64::from(label));
         Ok(Self { loss, correct: hits.count() })
@@ -61,22 +66,38 @@ mod tests {
     #[test]
     fn cross_entropy_is_the_mean_negative_log_probability() {
         let objective =
-            Objective::cross_entropy(&logits([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0]]), &[1, 0]).unwrap();
+            Objective::cross_entropy(&logits([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0]]), &[1, 0], 0.0).unwrap();
         let expected = (3.0_f32.ln() - (2.0_f32.exp() / (2.0_f32.exp() + 2.0)).ln()) / 2.0;
         assert!((scalar(&objective.loss) - expected).abs() < 1e-6);
         assert_eq!(objective.correct, 1);
     }
 
     #[test]
+    fn smoothed_cross_entropy_is_that_of_the_smoothed_target() {
+        let values = [[0.3_f32, -1.0, 2.0], [1.0, 0.0, -1.0]];
+        let smoothing = 0.3;
+        let found = Objective::cross_entropy(&logits(values), &[2, 1], smoothing).unwrap();
+        let mut want = 0.0;
+        for (row, label) in values.iter().zip([2, 1]) {
+            let log_sum = row.iter().map(|v| f64::from(*v).exp()).sum::<f64>().ln();
+            for (class, &value) in row.iter().enumerate() {
+                let target = smoothing / 3.0 + if class == label { 1.0 - smoothing } else { 0.0 };
+                want -= target * (f64::from(value) - log_sum) / 2.0;
+            }
+        }
+        assert!((f64::from(scalar(&found.loss)) - want).abs() < 1e-6);
+    }
+
+    #[test]
     fn a_label_without_a_logit_is_refused() {
-        let error = Objective::cross_entropy(&logits([[0.0; 3]; 2]), &[1, 3]).err().unwrap().to_string();
+        let error = Objective::cross_entropy(&logits([[0.0; 3]; 2]), &[1, 3], 0.0).err().unwrap().to_string();
         assert!(error.contains("below 3") && error.contains("found 3"), "{error}");
     }
 
     #[test]
     fn a_student_equal_to_its_teacher_costs_nothing_more() {
         let student = logits([[0.3, -1.0, 2.0], [1.0, 0.0, -1.0]]);
-        let plain = Objective::cross_entropy(&student, &[0, 1]).unwrap();
+        let plain = Objective::cross_entropy(&student, &[0, 1], 0.0).unwrap();
         let before = scalar(&plain.loss);
         let distill = Distill { weight: 3.0, temperature: 2.0 };
         let both = plain.distill(student.clone(), student.inner().autodiff(), distill);

@@ -1,12 +1,17 @@
 //! Claims about whole runs, on a network small enough for a test.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use eqo_checkpoints::arch::{Arch, ArchNode, ArchOp, Conv, Shortcut};
 use eqo_datasets::{Normalization, synthetic};
 
+mod resume;
+
 use super::*;
+use crate::classifier::Classifier;
 use crate::net::Net;
+use crate::recipe::{Keep, OptimizerKind};
 
 /// conv, residual conv, pooling, linear: everything that has state, few multiplications.
 fn arch() -> Arch {
@@ -33,7 +38,7 @@ fn arch() -> Arch {
     Arch { name: "tiny".to_owned(), nodes: nodes.to_vec() }
 }
 
-fn net(seed: u64) -> Net {
+pub(super) fn net(seed: u64) -> Net {
     Net::random(&arch(), Normalization::SYNTHETIC, seed, &Device::flex()).unwrap()
 }
 
@@ -42,13 +47,21 @@ pub(super) fn config() -> FitConfig {
     FitConfig {
         steps: 7,
         batch_size: 10,
+        optimizer: OptimizerKind::Sgd,
         learning_rate: 0.05,
+        min_learning_rate: 0.0,
+        scale_rate: 1.0,
         momentum: 0.9,
         weight_decay: 1e-4,
         warmup_steps: 2,
         clip_norm: None,
         augment: Augment::new(4, true, &Normalization::SYNTHETIC),
+        label_smoothing: 0.0,
         distill: None,
+        ema_decay: 0.0,
+        validate_every: 0,
+        keep: Keep::Last,
+        patience: 0,
         checkpoint_every: 0,
         seed: 5,
         identity: "tiny".to_owned(),
@@ -157,11 +170,38 @@ fn a_run_that_diverges_names_the_step_and_keeps_the_last_checkpoint() {
         FitConfig { learning_rate: 1e30, steps: 50, checkpoint_every: 1, warmup_steps: 0, ..config() };
     let config = in_dir(settings, dir.path());
     let (diverged, seen) = run(net(1), &images, &config, usize::MAX);
-    let Err(Error::Diverged { step, loss }) = diverged else { panic!("{diverged:?}") };
-    assert!(step < 50 && seen.len() <= step && !loss.is_finite());
-    let kept = Checkpoint::load(&checkpoint_path(&config), &config.fingerprint(&images)).unwrap().unwrap();
+    let Err(Error::Diverged { step, layer, saved, .. }) = diverged else { panic!("{diverged:?}") };
+    assert!(
+        step < 50 && seen.len() <= step && ["conv1", "conv2", "linear"].contains(&layer.as_str()),
+        "{layer}"
+    );
+    let good = crate::import::read_tensors(&saved.unwrap()).unwrap();
+    assert!(good.values().flatten().all(|value| value.is_finite()));
+    let kept =
+        Checkpoint::load(&checkpoint_path(&config), &config.fingerprint(&images, None)).unwrap().unwrap();
     assert_eq!(kept.step, seen.len());
     assert!(kept.tensors.values().flatten().all(|value| value.is_finite()));
+}
+
+/// What goes wrong with `tensor` all of one size, its signs alternating from row to row.
+fn broken(tensor: &str, value: f32) -> (String, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut tensors = net(1).to_tensors();
+    let rows = tensors.get_mut(tensor).unwrap().outer_iter_mut().enumerate();
+    rows.for_each(|(index, mut row)| row.fill(if index % 2 == 0 { value } else { -value }));
+    let net = net(1).with_tensors(&tensors, "test", &Device::flex()).unwrap();
+    let (diverged, _) = run(net, &synthetic::generate(2, 20), &in_dir(config(), dir.path()), usize::MAX);
+    let Err(Error::Diverged { what, layer, .. }) = diverged else { panic!("{diverged:?}") };
+    (what, layer)
+}
+
+#[test]
+fn what_stops_being_finite_is_named_by_layer() {
+    let named = |what: &str, layer: &str| (what.to_owned(), layer.to_owned());
+    assert_eq!(broken("conv2.weight", 3e38), named("output", "conv2"));
+    assert_eq!(broken("conv1.weight", -3e38), named("output", "conv1"));
+    // Logits of 1e25 have a finite loss, but what flows back through them doesn't have a finite square.
+    assert_eq!(broken("linear.weight", 1e25), named("gradient of beta", "conv2"));
 }
 
 #[test]

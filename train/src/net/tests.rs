@@ -53,7 +53,8 @@ fn assert_close(found: &ArrayD<f32>, want: &ArrayD<f64>) {
 fn every_node_equals_its_definition_written_as_loops() {
     let (device, tensors) = (Device::flex(), tensors());
     let net = Net::from_tensors(&tiny_arch(), NORMALIZATION, &tensors, "test", &device).unwrap();
-    let trace: Vec<ArrayD<f32>> = net.trace(pixels(&device)).iter().map(to_host).collect();
+    let trace: Vec<ArrayD<f32>> =
+        net.trace(pixels(&device)).into_iter().map(|node| to_host(&node.permute([3, 0, 1, 2]))).collect();
     let image: Vec<f32> = tiny_images(2)
         .pixels()
         .chunks(108)

@@ -5,16 +5,18 @@ use std::cell::RefCell;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation};
 use eqo_checkpoints::arch::{Arch, ArchNode};
-use eqo_checkpoints::scales::{best_exponent, code_range};
+use eqo_checkpoints::scales::best_exponent;
 use eqo_checkpoints::winograd::Algorithm;
 use eqo_datasets::{Dataset, Normalization};
+use ndarray::ArrayD;
 
 use super::QatNet;
 use super::spec::LayerSpec;
+use crate::classifier::Classifier;
 use crate::interpret::{self, Nodes};
 use crate::quantizer::largest_level;
 use crate::tensors::{NamedTensors, to_device};
-use crate::{pixels, winograd};
+use crate::{Result, pixels, winograd};
 
 /// Activation values looked at for one scale: enough for a stable error, few enough to search on the host.
 const SAMPLES: usize = 200_000;
@@ -25,31 +27,34 @@ const SAMPLES: usize = 200_000;
 /// integers, for weights that can't move any output by a step.
 const FINEST_BELOW_OUTPUT: i32 = 6;
 
-/// Bits of the largest activation in steps of its layer's finest product, at most. Sums go beyond it by 1 or 2 bits, which
-/// float32 still holds exactly; the stem, with 8-bit weights and F(4x4, 3x3), would go to 2^25 without it.
-const ACCUMULATOR_BITS: i32 = 22;
+/// How much finer they may get in all. A tap that the output transform of F(4x4, 3x3) enlarges may be finer by that factor,
+/// but not finer than 8-bit weights are anyway: float32 must hold the sums of products.
+const FINEST_OF_ALL: i32 = 8 + FINEST_BELOW_OUTPUT;
 
 impl QatNet {
-    /// Chooses every layer's weight exponents, with the activation scales in force.
-    pub(super) fn choose_weight_exponents(&mut self) {
+    /// The network with the exponents of least error for every layer's weights, given the activation scales in force.
+    pub(super) fn with_best_steps(&self, device: &Device) -> Result<Self> {
         let net = self.clone().valid();
         let wiring = net.wiring();
-        for (index, spec) in self.specs.iter_mut().enumerate() {
-            let taps = net.float_taps(index);
-            let best = least_error(spec, &taps);
+        let mut tensors = net.to_tensors();
+        for (index, spec) in net.specs.iter().enumerate() {
+            let best = least_error(spec, &net.float_taps(index));
             let output = wiring.requantized_at(&net.arch, index);
-            let below = i32::from(spec.weight_bits) + FINEST_BELOW_OUTPUT;
-            let most = ACCUMULATOR_BITS - spec.act_bits.map_or(8, i32::from);
-            // All-zero groups get the coarsest exponent of the layer, which never makes an accumulator finer.
-            let coarsest = best.iter().flatten().flatten().max().copied().unwrap_or(0);
-            let gains = gains(spec.geometry.algorithm);
-            let chosen = |(row, gain): (&Vec<Option<i32>>, i32)| {
-                let floor = |output: i32| output - (below + gain).min(most) - wiring.input(index);
-                let finest = output.map_or(i32::MIN, floor);
-                row.iter().map(|exponent| exponent.unwrap_or(coarsest).max(finest)).collect()
+            let floor = |gain: i32| {
+                let below = (i32::from(spec.weight_bits) + FINEST_BELOW_OUTPUT + gain).min(FINEST_OF_ALL);
+                output.map_or(i32::MIN, |output| output - below - wiring.input(index))
             };
-            spec.exponents = best.iter().zip(gains).map(chosen).collect();
+            // All-zero groups get the coarsest exponent of the layer, which never makes an accumulator finer.
+            let coarsest = best.iter().flatten().max().copied().unwrap_or(0);
+            let chosen = |(row, gain): (&[Option<i32>], i32)| -> Vec<f32> {
+                row.iter().map(|exponent| exponent.unwrap_or(coarsest).max(floor(gain)) as f32).collect()
+            };
+            let rows = best.chunks(spec.step_shape()[1]).zip(gains(spec.geometry.algorithm));
+            let steps = ArrayD::from_shape_vec(spec.step_shape().as_slice(), rows.flat_map(chosen).collect());
+            let steps = steps.expect("one exponent for each row and group");
+            tensors.insert(format!("{}.log2_step", spec.name), steps);
         }
+        self.with_tensors(&tensors, "weight steps", device)
     }
 }
 
@@ -61,23 +66,20 @@ fn gains(algorithm: Algorithm) -> Vec<i32> {
     (0..algorithm.taps()).map(|tap| largest(tap).max(1).ilog2() as i32).collect()
 }
 
-/// The exponent of least error of each tap and output channel, `None` where all weights are zero.
+/// The exponent of least error of each row and group of steps, `None` where all weights are zero.
 ///
 /// A group is one output channel of one tap; of all kernel positions for direct convolution; or the whole layer.
-fn least_error(spec: &LayerSpec, taps: &Tensor<3>) -> Vec<Vec<Option<i32>>> {
-    let [_, out, inputs] = taps.dims();
-    let values: Vec<f32> = taps.to_data_as::<f32>().iter::<f32>().collect();
-    let range = code_range(spec.weight_bits);
-    if spec.one_scale {
-        return vec![vec![best_exponent(&values, range); out]];
-    }
-    let channel = |positions: &[f32], o: usize| -> Vec<f32> {
-        let rows = positions.chunks(inputs).skip(o).step_by(out);
-        rows.flatten().copied().collect()
+fn least_error(spec: &LayerSpec, taps: &[f32]) -> Vec<Option<i32>> {
+    let [out, inputs, ..] = spec.shape;
+    let [rows, groups] = spec.step_shape();
+    let channel = |row: &[f32], group: usize| -> Vec<f32> {
+        let each = row.chunks(inputs).enumerate();
+        each.filter(|(at, _)| groups == 1 || at % out == group).flat_map(|(_, row)| row).copied().collect()
     };
-    let group = values.len() / spec.exponents.len();
-    let tap = |positions: &[f32]| (0..out).map(|o| best_exponent(&channel(positions, o), range)).collect();
-    values.chunks(group).map(tap).collect()
+    let row = |row: &[f32]| -> Vec<Option<i32>> {
+        (0..groups).map(|group| spec.codebook.best_exponent(&channel(row, group))).collect()
+    };
+    taps.chunks(taps.len() / rows).flat_map(row).collect()
 }
 
 /// The folded network in floats, on integer input, noting the exponent of every activation it passes.
@@ -125,7 +127,7 @@ impl Nodes for FloatNetwork<'_> {
         shortcut: Option<Tensor<4>>,
     ) -> Tensor<4> {
         let (spec, (weight, bias)) = (&self.specs[index], &self.layers[index]);
-        let taps = spec.float_taps(weight.clone());
+        let taps = spec.generic_taps(weight.clone());
         let mut y = winograd::convolve(input, taps, bias.clone(), spec.geometry);
         if let Some(shortcut) = shortcut {
             y = y + shortcut;
@@ -143,6 +145,6 @@ impl Nodes for FloatNetwork<'_> {
     }
 
     fn pool(&self, input: Tensor<4>) -> Tensor<4> {
-        input.sum_dim(2).sum_dim(3)
+        input.sum_dim(1).sum_dim(2)
     }
 }

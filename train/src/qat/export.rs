@@ -4,8 +4,8 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use eqo_checkpoints::scales::LayerScales;
 
-use super::{QatNet, powers_of_two};
-use crate::quantizer;
+use super::QatNet;
+use crate::kernels::TapQuantizer;
 use crate::tensors::to_host;
 use crate::{Error, Result, pixels};
 
@@ -54,17 +54,18 @@ impl QatNet {
         act_exponent: Option<i32>,
     ) -> Result<ExportedLayer> {
         let spec = &self.specs[index];
-        let taps = self.float_taps(index);
-        let device = taps.device();
-        let codes = quantizer::weight_codes(taps, spec.steps(&device), spec.weight_bits);
-        let steps = powers_of_two(&scales.acc, &device);
-        let bias = to_host(&quantizer::bias_codes(self.layers[index].bias.val(), steps));
-        let bias =
-            bias.iter().zip(&scales.acc).map(|(&value, &exponent)| integer(&spec.name, value, exponent));
+        let [out, inputs, ..] = spec.shape;
+        let steps = &self.step_exponents()[index];
+        let quantizer = TapQuantizer { codebook: spec.codebook.clone(), exponents: steps.clone() };
+        let codes = quantizer.codes(&self.float_taps(index), [out, inputs]);
+        let bias = to_host(&self.layers[index].bias.val());
+        let bias = bias.iter().zip(&scales.acc).map(|(&value, &exponent)| {
+            integer(&spec.name, (value / 2.0_f32.powi(exponent) + 0.5).floor(), exponent)
+        });
         Ok(ExportedLayer {
             name: spec.name.clone(),
-            codes: to_host(&codes).iter().map(|&code| code as i8).collect(),
-            weight_exponents: spec.exponents.clone(),
+            codes,
+            weight_exponents: spec.by_channel(steps),
             bias: bias.collect::<Result<_>>()?,
             acc_exponents: scales.acc,
             act_exponent,
@@ -74,7 +75,7 @@ impl QatNet {
         })
     }
 
-    /// Integer output of every node of the architecture, for a batch of raw pixels `[batch, 3, height, width]`, from
+    /// Integer output of every node of the architecture, for a batch of raw pixels (`images`, `[batch, 3, height, width]`), from
     /// the fake-quantized float forward pass; row-major `[batch, channels, height, width]`.
     ///
     /// # Errors
@@ -91,8 +92,8 @@ impl QatNet {
 }
 
 fn integers(node: &str, output: &Tensor<4>, exponents: &[i32]) -> Result<Vec<i64>> {
-    let [_, channels, height, width] = output.dims();
-    let values = output.to_data_as::<f32>();
+    let [channels, height, width, _] = output.dims();
+    let values = output.clone().permute([3, 0, 1, 2]).into_data_as::<f32>();
     let of = |(index, value): (usize, f32)| {
         let exponent = exponents[index / (height * width) % channels];
         integer(node, value * 2.0_f32.powi(-exponent), exponent)

@@ -1,15 +1,17 @@
-//! What is fixed of a quantized layer: bits, geometry, constant factors and weight exponents.
+//! What is fixed of a quantized layer: bits, geometry, codebook and constant factors.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use eqo_checkpoints::arch::{Arch, ArchNode, ArchOp, NodeId};
+use eqo_checkpoints::codebook::Codebook;
 use eqo_checkpoints::plan::{BitPlan, LayerPlan};
 use eqo_checkpoints::winograd::Algorithm;
 use eqo_datasets::Normalization;
-use ndarray::ArrayD;
 
 use crate::interpret::{geometry, weight_shape, weighted_nodes};
+use crate::kernels::TapMap;
 use crate::winograd::{self, Geometry};
 use crate::{Error, Result};
 
@@ -28,20 +30,29 @@ pub(super) struct LayerSpec {
     /// What one integer step of each input channel is worth beyond its exponent: `1/(255·std)` for the image, one
     /// over the area for a sum, 1 otherwise. Multiplied into the weights before they are quantized.
     pub(super) factors: Vec<f32>,
-    /// Exponents of the weight codes, `[taps][out]`; zero until calibrated or loaded.
-    pub(super) exponents: Vec<Vec<i32>>,
+    /// What a weight's code stands for.
+    pub(super) codebook: Codebook,
+    /// From the layer's kernel to its tap weights.
+    pub(super) tap_map: Arc<TapMap>,
 }
 
 impl LayerSpec {
-    /// Steps `2^ew` as `[taps, out, 1]`, which broadcasts against tap weights.
-    pub(super) fn steps(&self, device: &Device) -> Tensor<3> {
-        let values: Vec<f32> =
-            self.exponents.iter().flatten().map(|&exponent| 2.0_f32.powi(exponent)).collect();
-        Tensor::from_data(TensorData::new(values, [self.exponents.len(), self.shape[0], 1]), device)
+    /// Shape of the steps: a row for each tap (direct convolution has one), a group for each output channel or one for
+    /// all.
+    pub(super) fn step_shape(&self) -> [usize; 2] {
+        [self.geometry.algorithm.taps(), if self.one_scale { 1 } else { self.shape[0] }]
     }
 
-    /// Tap weights `[positions, out, in]` of `weight` `[out, in, kernel, kernel]`, with the input's factors.
-    pub(super) fn float_taps(&self, weight: Tensor<4>) -> Tensor<3> {
+    /// Exponents `[taps][out]` of steps `[rows][groups]`.
+    pub(super) fn by_channel(&self, exponents: &[Vec<i32>]) -> Vec<Vec<i32>> {
+        let out = self.shape[0];
+        let spread = |row: &Vec<i32>| if self.one_scale { vec![row[0]; out] } else { row.clone() };
+        exponents.iter().map(spread).collect()
+    }
+
+    /// Tap weights `[positions, out, in]` of `weight` `[out, in, kernel, kernel]`, with the input's factors, by tensor
+    /// operations that any device has.
+    pub(super) fn generic_taps(&self, weight: Tensor<4>) -> Tensor<3> {
         let factors = self.factor_tensor(&weight.device());
         winograd::tap_weights(weight * factors, self.geometry.algorithm)
     }
@@ -49,12 +60,6 @@ impl LayerSpec {
     /// The factors, broadcast against `[out, in, kernel, kernel]`.
     fn factor_tensor(&self, device: &Device) -> Tensor<4> {
         Tensor::from_data(TensorData::new(self.factors.clone(), [1, self.factors.len(), 1, 1]), device)
-    }
-
-    pub(super) fn exponents_array(&self) -> ArrayD<f32> {
-        let values: Vec<f32> = self.exponents.iter().flatten().map(|&exponent| exponent as f32).collect();
-        let shape = vec![self.exponents.len(), self.shape[0]];
-        ArrayD::from_shape_vec(shape, values).expect("one exponent for each tap and channel")
     }
 }
 
@@ -84,6 +89,8 @@ fn layer_spec(
         ArchOp::Linear { input, .. } => (*input, false, true),
         ArchOp::Input { .. } | ArchOp::GlobalAvgPool { .. } => (0, false, false),
     };
+    let factors = factors(arch, input, shape[1], normalization);
+    let tap_map = TapMap::new(shape, layer.algorithm.transform().as_ref(), &factors);
     Ok(LayerSpec {
         name: node.name.clone(),
         shape,
@@ -91,8 +98,9 @@ fn layer_spec(
         weight_bits: layer.weight_bits,
         act_bits: relu.then_some(layer.act_bits),
         one_scale,
-        factors: factors(arch, input, shape[1], normalization),
-        exponents: vec![vec![0; shape[0]]; layer.algorithm.taps()],
+        factors,
+        codebook: Codebook::new(&layer.weight_exponents()),
+        tap_map: Arc::new(tap_map),
     })
 }
 
@@ -108,17 +116,17 @@ fn factors(arch: &Arch, input: NodeId, channels: usize, normalization: &Normaliz
 }
 
 fn check(node: &ArchNode, layer: &LayerPlan) -> Result<()> {
-    let two_complement: Vec<u8> = (0..layer.weight_bits).collect();
     if !(2..=8).contains(&layer.weight_bits) {
         return Err(refuse(node, "weight bits", "2 to 8", layer.weight_bits, "correct the plan"));
     }
     if !(2..=8).contains(&layer.act_bits) {
         return Err(refuse(node, "activation bits", "2 to 8", layer.act_bits, "correct the plan"));
     }
-    if layer.weight_exponents() != two_complement {
-        let found = format!("{:?}", layer.weight_exponents());
-        let next = "remove `exponents`: bit re-weighting can't be trained yet";
-        return Err(refuse(node, "bit exponents", format!("{two_complement:?}"), found, next));
+    let exponents = layer.weight_exponents();
+    let increasing = exponents.windows(2).all(|pair| pair[0] < pair[1]);
+    if exponents.len() != usize::from(layer.weight_bits) || !increasing || exponents.iter().any(|&k| k > 20) {
+        let expected = format!("{} increasing ones, at most 20", layer.weight_bits);
+        return Err(refuse(node, "bit exponents", expected, format!("{exponents:?}"), "correct the plan"));
     }
     let tiles = matches!(&node.op, ArchOp::Conv(conv) if conv.kernel == 3 && conv.stride == 1);
     if layer.algorithm != Algorithm::Direct && !tiles {
@@ -143,11 +151,10 @@ fn refuse(
 pub(super) fn tensor_shapes(specs: &[LayerSpec]) -> BTreeMap<String, Vec<usize>> {
     let mut shapes = BTreeMap::new();
     for spec in specs {
-        let out = spec.shape[0];
         let mut put = |part: &str, shape: Vec<usize>| shapes.insert(format!("{}.{part}", spec.name), shape);
         put("weight", spec.shape.to_vec());
-        put("bias", vec![out]);
-        put("weight_exponent", vec![spec.exponents.len(), out]);
+        put("bias", vec![spec.shape[0]]);
+        put("log2_step", spec.step_shape().to_vec());
         if spec.act_bits.is_some() {
             put("log2_scale", vec![1]);
         }

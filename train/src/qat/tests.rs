@@ -9,7 +9,7 @@ use crate::tensors::NamedTensors;
 use crate::testing::{NORMALIZATION, tiny_arch, tiny_images};
 
 /// Weights of a network without batch normalization, as `quant` would fold them.
-fn folded() -> FoldedWeights {
+pub(crate) fn folded() -> FoldedWeights {
     let arch = tiny_arch();
     let random = crate::state_dict::random(&arch, 5);
     let layers = interpret::weighted_nodes(&arch).map(|node| {
@@ -27,7 +27,7 @@ fn folded() -> FoldedWeights {
     layers.collect()
 }
 
-fn net(weight_bits: u8, act_bits: u8, device: &Device) -> QatNet {
+pub(super) fn net(weight_bits: u8, act_bits: u8, device: &Device) -> QatNet {
     planned(&BitPlan::uniform(&tiny_arch(), weight_bits, act_bits), device)
 }
 
@@ -69,7 +69,7 @@ fn export_holds_codes_of_the_planned_bits_and_shifts_of_the_wired_scales() {
     );
     for (layer, spec) in layers.iter().zip(&net.specs) {
         let [out, inputs, ..] = spec.shape;
-        let positions = spec.exponents.len().max(spec.shape[2] * spec.shape[3]);
+        let positions = spec.step_shape()[0].max(spec.shape[2] * spec.shape[3]);
         assert_eq!(layer.codes.len(), positions * out * inputs);
         let half = 1_i16 << (spec.weight_bits - 1);
         assert!(layer.codes.iter().all(|&code| (-half..half).contains(&i16::from(code))));
@@ -84,15 +84,15 @@ fn export_holds_codes_of_the_planned_bits_and_shifts_of_the_wired_scales() {
     assert!(logits.iter().all(|exponent| exponent == &logits[0]));
 }
 
-/// Taps that the output transform of F(4x4, 3x3) multiplies by up to 2^6 may be that much finer, as far as float32 sums stay exact.
+/// A gain of up to 2^6 by the output transform of F(4x4, 3x3) allows finer taps, down to those of 8-bit weights.
 #[test]
 fn taps_are_no_finer_than_their_gain_and_exact_sums_allow() {
-    for (weight_bits, act_bits) in [(2, 6), (4, 6), (8, 8)] {
-        let plan = BitPlan::uniform(&tiny_arch(), weight_bits, act_bits);
+    for weight_bits in [2_u8, 4, 8] {
         for (tiles, gain) in [(Algorithm::F2x2, 0), (Algorithm::F4x4, 6)] {
-            let net = planned(&plan.clone().with_tiles(tiles), &Device::flex());
+            let plan = BitPlan::uniform(&tiny_arch(), weight_bits, 6).with_tiles(tiles);
+            let net = planned(&plan, &Device::flex());
             for (layer, spec) in net.export().unwrap().iter().zip(&net.specs) {
-                let most = (spec.weight_bits + 6 + gain).min(22 - act_bits);
+                let most = (spec.weight_bits + 6 + gain).min(14);
                 assert!(layer.output_shifts.iter().all(|&shift| shift <= most), "{}", layer.name);
             }
         }
@@ -133,7 +133,46 @@ fn every_parameter_gets_a_gradient() {
     let grads = net.logits(pixels::to_tensor(tiny_images(6).pixels(), [6, 6], &device)).sum().backward();
     for layer in &net.layers {
         assert!(layer.weight.val().grad(&grads).is_some() && layer.bias.val().grad(&grads).is_some());
+        assert!(layer.log2_step.val().grad(&grads).is_some());
         assert!(layer.log2_scale.as_ref().is_none_or(|scale| scale.val().grad(&grads).is_some()));
+    }
+}
+
+/// Values of all gradients, by parameter.
+fn gradients(net: &QatNet, device: &Device) -> Vec<Vec<f32>> {
+    let pixels = pixels::to_tensor(tiny_images(6).pixels(), [6, 6], device);
+    let weights = Tensor::<2>::from_floats([[1.0, -0.5, 0.3]], device);
+    let grads = (net.logits(pixels).powi_scalar(2) * weights).sum().backward();
+    let values = |gradient: TensorData| gradient.iter::<f32>().collect::<Vec<f32>>();
+    net.layers.iter().fold(Vec::new(), |mut all, layer| {
+        all.push(values(layer.weight.val().grad(&grads).unwrap().into_data()));
+        all.push(values(layer.bias.val().grad(&grads).unwrap().into_data()));
+        all.push(values(layer.log2_step.val().grad(&grads).unwrap().into_data()));
+        if let Some(scale) = &layer.log2_scale {
+            all.push(values(scale.val().grad(&grads).unwrap().into_data()));
+        }
+        all
+    })
+}
+
+#[test]
+fn kernels_and_generic_operations_are_the_same_network_with_the_same_gradients() {
+    let device = Device::flex().autodiff();
+    for (bits, exponents) in [(4, None), (2, None), (3, Some(vec![0, 1, 3]))] {
+        let mut plan = BitPlan::uniform(&tiny_arch(), bits, 5);
+        plan.layers.get_mut("third").unwrap().exponents = exponents.filter(|e: &Vec<u8>| e.len() == 3);
+        let net =
+            QatNet::from_folded(&tiny_arch(), &plan, &folded(), NORMALIZATION, &tiny_images(12), &device)
+                .unwrap();
+        let generic = net.clone().with_generic_operations();
+        assert_eq!(logits(&net), logits(&generic));
+        let all = gradients(&net, &device).into_iter().zip(gradients(&generic, &device));
+        for (parameter, (found, want)) in all.enumerate() {
+            let largest = want.iter().fold(1e-3_f32, |largest, value| largest.max(value.abs()));
+            for (found, want) in found.iter().zip(&want) {
+                assert!((found - want).abs() <= 2e-5 * largest, "{parameter}: {found} {want} of {largest}");
+            }
+        }
     }
 }
 
@@ -158,11 +197,11 @@ fn plans_that_cannot_be_followed_are_refused_by_layer() {
     let second = |plan: &mut BitPlan| plan.layers.get_mut("second").cloned().unwrap();
     let set = |plan: &mut BitPlan, layer| plan.layers.insert("second".to_owned(), layer);
     assert_eq!(refuse(&|plan| drop(plan.layers.remove("second"))), ("second".to_owned(), "entry"));
-    let gaps = |plan: &mut BitPlan| {
+    let repeated = |plan: &mut BitPlan| {
         let layer = second(plan);
-        set(plan, eqo_checkpoints::plan::LayerPlan { exponents: Some(vec![0, 1, 2, 4]), ..layer });
+        set(plan, eqo_checkpoints::plan::LayerPlan { exponents: Some(vec![0, 1, 1, 4]), ..layer });
     };
-    assert_eq!(refuse(&gaps), ("second".to_owned(), "bit exponents"));
+    assert_eq!(refuse(&repeated), ("second".to_owned(), "bit exponents"));
     let wide = |plan: &mut BitPlan| {
         let layer = second(plan);
         set(plan, eqo_checkpoints::plan::LayerPlan { weight_bits: 9, ..layer });

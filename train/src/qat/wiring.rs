@@ -14,11 +14,13 @@ pub(super) struct Wiring {
     pub(super) nodes: Vec<Vec<i32>>,
     /// Of every layer's accumulator, `[layer][out]`.
     pub(super) acc: Vec<Vec<i32>>,
+    /// Of every layer's weight codes, `[layer][taps][out]`.
+    pub(super) weights: Vec<Vec<Vec<i32>>>,
     /// What meets in every layer.
     meetings: Vec<OwnedMeeting>,
 }
 
-/// A [`Meeting`] without the weights, which the layer's spec holds.
+/// A [`Meeting`] without the weights, which [`Wiring`] holds.
 struct OwnedMeeting {
     input: i32,
     output: Option<i32>,
@@ -29,7 +31,9 @@ impl QatNet {
     /// Follows the exponents from the image to the logits, with the activation scales in force.
     pub(super) fn wiring(&self) -> Wiring {
         let outputs = self.activation_exponents();
-        let mut wiring = Wiring { nodes: Vec::new(), acc: Vec::new(), meetings: Vec::new() };
+        let steps = self.step_exponents();
+        let weights = self.specs.iter().zip(&steps).map(|(spec, steps)| spec.by_channel(steps)).collect();
+        let mut wiring = Wiring { nodes: Vec::new(), acc: Vec::new(), weights, meetings: Vec::new() };
         for node in &self.arch.nodes {
             let exponents = match &node.op {
                 ArchOp::Input { shape } => vec![0; shape[0]],
@@ -60,7 +64,7 @@ impl QatNet {
             (0..channels).map(|out| *channel(out).unwrap_or(&source[0])).collect()
         });
         let meeting = OwnedMeeting { input: wiring.nodes[input][0], output: outputs[index], shortcut };
-        let acc = accumulator_exponents(&meeting.borrow(&self.specs[index].exponents));
+        let acc = accumulator_exponents(&meeting.borrow(&wiring.weights[index]));
         let exponents = meeting.output.map_or_else(|| acc.clone(), |output| vec![output; channels]);
         wiring.meetings.push(meeting);
         wiring.acc.push(acc);
@@ -70,9 +74,9 @@ impl QatNet {
     /// Scales and shifts of every layer.
     pub(super) fn layer_scales(&self) -> Result<Vec<LayerScales>> {
         let wiring = self.wiring();
-        let layers = self.specs.iter().zip(&wiring.meetings);
-        let scales = |(spec, meeting): (&LayerSpec, &OwnedMeeting)| -> Result<LayerScales> {
-            Ok(LayerScales::new(&spec.name, &meeting.borrow(&spec.exponents))?)
+        let layers = self.specs.iter().zip(&wiring.meetings).zip(&wiring.weights);
+        let scales = |((spec, meeting), weights): ((&LayerSpec, &OwnedMeeting), &Vec<Vec<i32>>)| {
+            Ok(LayerScales::new(&spec.name, &meeting.borrow(weights))?)
         };
         layers.map(scales).collect()
     }

@@ -33,13 +33,28 @@ pub enum RecipeError {
         /// The most similar valid key.
         nearest: String,
     },
+    /// A layer that the architecture doesn't have.
+    #[error(
+        "{origin}: unknown layer `{layer}`: expected a convolution or linear layer of {arch}, nearest is `{nearest}`. \
+         `eqo inspect` lists the layers of a checkpoint."
+    )]
+    UnknownLayer {
+        /// The plan file or the recipe's section.
+        origin: String,
+        /// What was written.
+        layer: String,
+        /// The architecture's name.
+        arch: String,
+        /// The most similar layer.
+        nearest: String,
+    },
     /// A value outside its range.
     #[error(
         "recipe key `{key}`: expected {expected}, found {found}. Change it in the recipe or with --set {key}=…"
     )]
     Value {
         /// The dotted key.
-        key: &'static str,
+        key: String,
         /// The rule.
         expected: &'static str,
         /// What is there.

@@ -2,44 +2,50 @@
 
 use toml::{Table, Value};
 
-use super::{Recipe, RecipeError};
+use super::{LayerBits, Recipe, RecipeError};
+
+/// The table whose keys are names of layers, which only an architecture knows.
+const LAYERS: &str = "bits.layers";
+
+/// A key as it was written, and as the recipe's definition calls it.
+struct Key {
+    written: String,
+    known_as: String,
+}
 
 /// Refuses the first key that no section reads.
 pub(super) fn refuse_unknown(table: &Table, origin: &str) -> Result<(), RecipeError> {
     let known = known_keys();
-    for key in dotted_keys(table) {
-        if !known.contains(&key) {
-            let nearest = known.iter().max_by(|a, b| similarity(a, &key).total_cmp(&similarity(b, &key)));
-            let nearest = nearest.cloned().unwrap_or_default();
-            return Err(RecipeError::UnknownKey { origin: origin.to_owned(), key, nearest });
+    for key in dotted_keys(table, "") {
+        if !known.contains(&key.known_as) {
+            let nearest = nearest(&known, &key.known_as);
+            return Err(RecipeError::UnknownKey { origin: origin.to_owned(), key: key.written, nearest });
         }
     }
     Ok(())
 }
 
-/// Applies `section.key=value`.
+/// Applies `section.key=value`, the value in TOML or a bare string.
 pub(super) fn assign(table: &mut Table, assignment: &str) -> Result<(), RecipeError> {
     let origin = format!("--set {assignment}");
     let fault = |message: &str| RecipeError::Parse { origin: origin.clone(), message: message.to_owned() };
     let (key, text) = assignment.split_once('=').ok_or_else(|| fault("expected section.key=value"))?;
-    let parsed: Result<Table, _> = format!("value = {text}").parse();
-    let value =
-        parsed.ok().and_then(|mut t| t.remove("value")).unwrap_or_else(|| Value::String(text.to_owned()));
-    let mut path: Vec<&str> = key.trim().split('.').collect();
-    let Some(last) = path.pop() else { return Err(fault("expected a key")) };
-    let mut section = Table::new();
-    section.insert(last.to_owned(), value.clone());
-    for name in path.iter().rev() {
-        section = Table::from_iter([((*name).to_owned(), Value::Table(section))]);
-    }
+    let bare = format!("{key} = {}", Value::String(text.to_owned()));
+    let section: Result<Table, _> = format!("{key} = {text}").parse();
+    let section = section.or_else(|_| bare.parse()).map_err(|_| fault("expected section.key=value"))?;
     refuse_unknown(&section, &origin)?;
-    let mut target = table;
-    for name in path {
-        let entry = target.entry(name).or_insert_with(|| Value::Table(Table::new()));
-        target = entry.as_table_mut().ok_or_else(|| fault("expected a section before the dot"))?;
-    }
-    target.insert(last.to_owned(), value);
+    merge(table, section);
     Ok(())
+}
+
+/// Puts every value of `from` into `into`.
+pub(super) fn merge(into: &mut Table, from: Table) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Table(into)), Value::Table(from)) => merge(into, from),
+            (_, value) => drop(into.insert(key, value)),
+        }
+    }
 }
 
 /// Whether a name can be a folder's: no separators, nothing a shell would read.
@@ -49,24 +55,43 @@ pub(super) fn is_plain(name: &str) -> bool {
         && !name.starts_with('.')
 }
 
+/// The most similar name.
+pub(super) fn nearest<'a>(names: impl IntoIterator<Item = &'a String>, to: &str) -> String {
+    let similarity = |name: &str| strsim::jaro_winkler(name, to);
+    let nearest = names.into_iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+    nearest.cloned().unwrap_or_default()
+}
+
 /// Every key of the recipe, sections and dotted. The template sets the optional ones, which defaults leave out.
 pub(super) fn known_keys() -> Vec<String> {
     let mut template = Recipe::default();
     template.model.weights = Some("weights".into());
-    Table::try_from(&template).map(|table| dotted_keys(&table)).unwrap_or_default()
+    template.bits.plan = Some("plan".into());
+    let [weight, activation] = [Some(template.bits.weight), Some(template.bits.activation)];
+    let layer = LayerBits { weight, activation, algorithm: Some(template.bits.algorithm) };
+    template.bits.layers.insert("any".to_owned(), layer);
+    let keys = Table::try_from(&template).map(|table| dotted_keys(&table, ""));
+    keys.unwrap_or_default().into_iter().map(|key| key.known_as).collect()
 }
 
-fn dotted_keys(table: &Table) -> Vec<String> {
+fn dotted_keys(table: &Table, section: &str) -> Vec<Key> {
     let mut keys = Vec::new();
-    for (key, value) in table {
-        keys.push(key.clone());
-        if let Value::Table(inner) = value {
-            keys.extend(dotted_keys(inner).into_iter().map(|inner| format!("{key}.{inner}")));
-        }
+    for (name, value) in table {
+        let (written, known_as) =
+            if section == LAYERS { (format!("{name:?}"), "<layer>") } else { (name.clone(), name.as_str()) };
+        let inner_section =
+            if section.is_empty() { known_as.to_owned() } else { format!("{section}.{known_as}") };
+        let inner = match value {
+            Value::Table(inner) => dotted_keys(inner, &inner_section),
+            _ => Vec::new(),
+        };
+        let inside = |key: Key| Key {
+            written: format!("{written}.{}", key.written),
+            known_as: format!("{known_as}.{}", key.known_as),
+        };
+        let inner: Vec<Key> = inner.into_iter().map(inside).collect();
+        keys.push(Key { written, known_as: known_as.to_owned() });
+        keys.extend(inner);
     }
     keys
-}
-
-fn similarity(a: &str, b: &str) -> f64 {
-    strsim::jaro_winkler(a, b)
 }

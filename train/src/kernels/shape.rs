@@ -1,0 +1,34 @@
+//! Sizes of one convolution.
+
+/// A convolution over a batch; activations are `[channels, height, width, images]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConvShape {
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    /// Of the input.
+    pub(crate) height: usize,
+    /// Of the input.
+    pub(crate) width: usize,
+    pub(crate) images: usize,
+    pub(crate) kernel: usize,
+    pub(crate) stride: usize,
+    pub(crate) padding: usize,
+}
+
+impl ConvShape {
+    /// Height and width of the output.
+    pub(crate) fn output_size(&self) -> [usize; 2] {
+        [self.height, self.width].map(|side| (side + 2 * self.padding - self.kernel) / self.stride + 1)
+    }
+
+    /// Elements of the input tensor.
+    pub(crate) fn input_len(&self) -> usize {
+        self.inputs * self.height * self.width * self.images
+    }
+
+    /// Elements of the output tensor.
+    pub(crate) fn output_len(&self) -> usize {
+        let [height, width] = self.output_size();
+        self.outputs * height * width * self.images
+    }
+}

@@ -1,0 +1,205 @@
+//! `[bits]`: how many bits every layer has, and how its products are arranged.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use eqo_checkpoints::arch::{Arch, ArchOp};
+use eqo_checkpoints::plan::{BitPlan, LayerPlan};
+use eqo_checkpoints::winograd::Algorithm;
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+use super::{RecipeError, keys, require};
+
+/// `[bits]`: the same bits everywhere, then the plan's layers, then the overrides of single layers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BitsSection {
+    /// Bits of a weight, 2 to 8; first and last layer have 8.
+    pub weight: u8,
+    /// Bits of an activation, 2 to 8.
+    pub activation: u8,
+    /// How the products of 3x3 convolutions of stride 1 are arranged; all others are direct.
+    pub algorithm: Algorithm,
+    /// A [`BitPlan`] as TOML, for some or all layers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PathBuf>,
+    /// Overrides of single layers, by node name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub layers: BTreeMap<String, LayerBits>,
+}
+
+/// `[bits.layers.<layer>]`: what differs in one layer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LayerBits {
+    /// Bits of a weight, 2 to 8, in the first and last layer too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u8>,
+    /// Bits of the activation that the layer puts out, 2 to 8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activation: Option<u8>,
+    /// How its products are arranged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<Algorithm>,
+}
+
+impl Default for BitsSection {
+    fn default() -> Self {
+        Self { weight: 4, activation: 6, algorithm: Algorithm::F2x2, plan: None, layers: BTreeMap::new() }
+    }
+}
+
+impl BitsSection {
+    /// The plan in force for every layer of `arch`.
+    ///
+    /// # Errors
+    /// [`RecipeError`] for a plan file that can't be read, or a layer that `arch` doesn't have.
+    pub fn plan(&self, arch: &Arch) -> Result<BitPlan, RecipeError> {
+        let mut plan = BitPlan::uniform(arch, self.weight, self.activation);
+        for node in &arch.nodes {
+            let tiles = matches!(&node.op, ArchOp::Conv(conv) if conv.kernel == 3 && conv.stride == 1);
+            if let Some(layer) = plan.layers.get_mut(&node.name).filter(|_| tiles) {
+                layer.algorithm = self.algorithm;
+            }
+        }
+        if let Some(path) = &self.plan {
+            for (name, layer) in read_plan(path)? {
+                *layer_of(&mut plan, arch, &name, &path.display().to_string())? = layer;
+            }
+        }
+        for (name, bits) in &self.layers {
+            let layer = layer_of(&mut plan, arch, name, "bits.layers")?;
+            layer.weight_bits = bits.weight.unwrap_or(layer.weight_bits);
+            layer.act_bits = bits.activation.unwrap_or(layer.act_bits);
+            layer.algorithm = bits.algorithm.unwrap_or(layer.algorithm);
+        }
+        Ok(plan)
+    }
+
+    pub(super) fn check(&self) -> Result<(), RecipeError> {
+        let bits = |key: String, value: u8| require(key, "2 to 8", value, (2..=8).contains(&value));
+        bits("bits.weight".to_owned(), self.weight)?;
+        bits("bits.activation".to_owned(), self.activation)?;
+        for (name, layer) in &self.layers {
+            let key = |part: &str| format!("bits.layers.{name:?}.{part}");
+            layer.weight.map_or(Ok(()), |value| bits(key("weight"), value))?;
+            layer.activation.map_or(Ok(()), |value| bits(key("activation"), value))?;
+        }
+        Ok(())
+    }
+}
+
+/// The layers of a plan file.
+fn read_plan(path: &Path) -> Result<BTreeMap<String, LayerPlan>, RecipeError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| RecipeError::Read { path: path.to_owned(), source })?;
+    let fault = |message: String| RecipeError::Parse { origin: path.display().to_string(), message };
+    let table: Table = text.parse().map_err(|error: toml::de::Error| fault(error.to_string()))?;
+    if let Some(key) = table.keys().find(|key| *key != "layers") {
+        return Err(fault(format!("expected tables [layers.<layer>] only, found `{key}`")));
+    }
+    let plan: BitPlan = toml::from_str(&text).map_err(|error| fault(error.to_string()))?;
+    Ok(plan.layers)
+}
+
+fn layer_of<'a>(
+    plan: &'a mut BitPlan,
+    arch: &Arch,
+    name: &str,
+    origin: &str,
+) -> Result<&'a mut LayerPlan, RecipeError> {
+    let nearest = keys::nearest(plan.layers.keys(), name);
+    plan.layers.get_mut(name).ok_or_else(|| RecipeError::UnknownLayer {
+        origin: origin.to_owned(),
+        layer: name.to_owned(),
+        arch: arch.name.clone(),
+        nearest,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Recipe;
+    use super::*;
+
+    fn arch() -> Arch {
+        Arch::by_name("cifar-resnet8", 10).unwrap()
+    }
+
+    fn plan(text: &str) -> Result<BitPlan, RecipeError> {
+        Recipe::parse(text, "test", &[]).and_then(|recipe| recipe.bits.plan(&arch()))
+    }
+
+    #[test]
+    fn without_a_plan_it_is_the_uniform_one() {
+        assert_eq!(plan("").unwrap(), BitPlan::uniform(&arch(), 4, 6));
+        assert_eq!(plan("[bits]\nweight = 3\nactivation = 5").unwrap(), BitPlan::uniform(&arch(), 3, 5));
+    }
+
+    #[test]
+    fn the_algorithm_is_that_of_3x3_convolutions_of_stride_1_only() {
+        let direct = plan("[bits]\nalgorithm = \"direct\"").unwrap();
+        assert!(direct.layers.values().all(|layer| layer.algorithm == Algorithm::Direct));
+        let tiled = plan("").unwrap();
+        assert_eq!(tiled.layers["layer1.0.conv1"].algorithm, Algorithm::F2x2);
+        assert_eq!(tiled.layers["layer2.0.conv1"].algorithm, Algorithm::Direct);
+    }
+
+    #[test]
+    fn a_single_layer_is_overridden_and_the_rest_stays() {
+        let text = "[bits.layers.\"layer1.0.conv1\"]\nweight = 2\nalgorithm = \"direct\"\n\
+                    [bits.layers.conv1]\nweight = 6\nactivation = 3";
+        let mut want = BitPlan::uniform(&arch(), 4, 6);
+        let layer = want.layers.get_mut("layer1.0.conv1").unwrap();
+        (layer.weight_bits, layer.algorithm) = (2, Algorithm::Direct);
+        let first = want.layers.get_mut("conv1").unwrap();
+        (first.weight_bits, first.act_bits) = (6, 3);
+        assert_eq!(plan(text).unwrap(), want);
+        let set =
+            ["bits.layers.\"layer1.0.conv1\".weight=2", "bits.layers.\"layer1.0.conv1\".algorithm=direct"]
+                .map(String::from);
+        let recipe = Recipe::parse("", "test", &set).unwrap();
+        assert_eq!(
+            recipe.bits.plan(&arch()).unwrap().layers["layer1.0.conv1"],
+            want.layers["layer1.0.conv1"]
+        );
+        assert_eq!(Recipe::parse(&recipe.to_toml(), "test", &[]).unwrap(), recipe);
+    }
+
+    #[test]
+    fn a_plan_file_gives_its_layers_and_overrides_come_after_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("plan.toml");
+        let mut want = BitPlan::uniform(&arch(), 3, 4);
+        want.layers.remove("linear");
+        std::fs::write(&path, toml::to_string(&want).unwrap()).unwrap();
+        let section = format!("[bits]\nplan = {:?}\n[bits.layers.conv1]\nweight = 7", path.to_str().unwrap());
+        let found = plan(&section).unwrap();
+        want.layers.get_mut("conv1").unwrap().weight_bits = 7;
+        want.layers.insert("linear".to_owned(), BitPlan::uniform(&arch(), 4, 6).layers["linear"].clone());
+        assert_eq!(found, want);
+        for (text, parts) in [
+            ("[layers.conv9]\nalgorithm = \"direct\"\nweight_bits = 3\nact_bits = 4", ["conv9", "`conv1`"]),
+            ("[layres.conv1]\nweight_bits = 3", ["layres", "[layers.<layer>]"]),
+            ("[layers.conv1]\nweight_bits = 3", ["plan.toml", "algorithm"]),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = plan(&section).unwrap_err().to_string();
+            assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+        }
+    }
+
+    #[test]
+    fn unknown_layers_keys_and_values_are_refused_by_name() {
+        for (text, parts) in [
+            ("[bits.layers.\"layer1.0.conv3\"]\nweight = 2", ["layer1.0.conv3", "`layer1.0.conv"]),
+            ("[bits.layers.conv1]\nwieght = 2", ["wieght", "`bits.layers.<layer>.weight`"]),
+            ("[bits.layers.conv1]\nweight = 1", ["bits.layers.\"conv1\".weight", "2 to 8"]),
+            ("[bits]\nalgorithm = \"f3x3\"", ["f3x3", "f2x2"]),
+        ] {
+            let error = plan(text).unwrap_err().to_string();
+            assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+        }
+    }
+}
