@@ -29,8 +29,7 @@ fn every_kind_of_node_equals_the_plain_sums() {
 fn tiles_that_reach_beyond_the_image_equal_the_plain_sums() {
     for (seed, [height, width]) in [[7, 7], [5, 9], [9, 5], [1, 3], [6, 11]].into_iter().enumerate() {
         for algorithm in [Algorithm::F2x2, Algorithm::F4x4] {
-            let blocks =
-                vec![Block::Winograd { padding: 0 }, Block::Identity, Block::Winograd { padding: 2 }];
+            let blocks = [Block::Winograd { padding: 0 }, Block::Identity, Block::Winograd { padding: 2 }];
             // Without padding a side shrinks by 2.
             let blocks = blocks[usize::from(height < 3)..].to_vec();
             compare(seed as u64, &Spec::new([2, height, width], 3, blocks).with_tiles(&[algorithm]));

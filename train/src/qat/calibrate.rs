@@ -27,9 +27,9 @@ const SAMPLES: usize = 200_000;
 /// integers, for weights that can't move any output by a step.
 const FINEST_BELOW_OUTPUT: i32 = 6;
 
-/// Bits of the largest activation in steps of its layer's finest product, at most. Sums go beyond it by 1 or 2 bits, which
-/// float32 still holds exactly; the stem, with 8-bit weights and F(4x4, 3x3), would go to 2^25 without it.
-const ACCUMULATOR_BITS: i32 = 22;
+/// How much finer they may get in all. A tap that the output transform of F(4x4, 3x3) enlarges may be finer by that factor,
+/// but not finer than 8-bit weights are anyway: float32 must hold the sums of products.
+const FINEST_OF_ALL: i32 = 8 + FINEST_BELOW_OUTPUT;
 
 impl QatNet {
     /// The network with the exponents of least error for every layer's weights, given the activation scales in force.
@@ -40,18 +40,17 @@ impl QatNet {
         for (index, spec) in net.specs.iter().enumerate() {
             let best = least_error(spec, &net.float_taps(index));
             let output = wiring.requantized_at(&net.arch, index);
-            let below = i32::from(spec.weight_bits) + FINEST_BELOW_OUTPUT;
-            let most = ACCUMULATOR_BITS - spec.act_bits.map_or(8, i32::from);
+            let floor = |gain: i32| {
+                let below = (i32::from(spec.weight_bits) + FINEST_BELOW_OUTPUT + gain).min(FINEST_OF_ALL);
+                output.map_or(i32::MIN, |output| output - below - wiring.input(index))
+            };
             // All-zero groups get the coarsest exponent of the layer, which never makes an accumulator finer.
             let coarsest = best.iter().flatten().max().copied().unwrap_or(0);
-            let [_, groups] = spec.step_shape();
             let chosen = |(row, gain): (&[Option<i32>], i32)| -> Vec<f32> {
-                let floor = |output: i32| output - (below + gain).min(most) - wiring.input(index);
-                let finest = output.map_or(i32::MIN, floor);
-                row.iter().map(|exponent| exponent.unwrap_or(coarsest).max(finest) as f32).collect()
+                row.iter().map(|exponent| exponent.unwrap_or(coarsest).max(floor(gain)) as f32).collect()
             };
-            let steps = best.chunks(groups).zip(gains(spec.geometry.algorithm)).flat_map(chosen).collect();
-            let steps = ArrayD::from_shape_vec(spec.step_shape().as_slice(), steps);
+            let rows = best.chunks(spec.step_shape()[1]).zip(gains(spec.geometry.algorithm));
+            let steps = ArrayD::from_shape_vec(spec.step_shape().as_slice(), rows.flat_map(chosen).collect());
             let steps = steps.expect("one exponent for each row and group");
             tensors.insert(format!("{}.log2_step", spec.name), steps);
         }
