@@ -16,9 +16,15 @@ pub(super) struct Strip {
 /// Numbers that a strip's transformed inputs and outputs may take together: about half of a common L2 cache.
 const BUDGET: usize = 1 << 18;
 /// Fewest and most columns worth a matrix product.
-const COLUMNS: [usize; 2] = [64, 256];
+const COLUMNS: [usize; 2] = [64, 512];
 /// Images are cut at multiples of this, so that vectors stay whole.
 const VECTOR: usize = 16;
+
+/// Numbers from one tap's matrix of a strip to the next: a cache line more than it has, because matrices that are a power
+/// of two apart share the cache's sets, and a tile's taps would evict each other.
+pub(super) fn tap_stride(channels: usize, columns: usize) -> usize {
+    channels * columns + VECTOR
+}
 
 /// Sizes of the strips of a convolution.
 #[derive(Clone, Copy, Debug)]

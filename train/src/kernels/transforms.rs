@@ -10,7 +10,7 @@ use pulp::{Simd, WithSimd};
 
 use super::halo::Sink;
 use super::lanes::{add, load, plus, store};
-use super::strip::Strip;
+use super::strip::{Strip, tap_stride};
 use super::tile::Tile;
 use super::winograd::Plan;
 
@@ -28,7 +28,7 @@ impl<A: Tile<T, M>, const T: usize, const M: usize> InputTransform<'_, A, T, M> 
     #[inline(always)]
     fn slide<S: Simd>(&mut self, simd: S, channel: usize, images: Range<usize>) {
         let (columns, lanes) = (self.strip.columns(), self.strip.images.len());
-        let tap_stride = self.plan.shape.inputs * columns;
+        let tap_stride = tap_stride(self.plan.shape.inputs, columns);
         let first = self.strip.tiles.start * M;
         let mut window = [[simd.splat_f32s(0.0); T]; T];
         for j in M..T {
@@ -93,7 +93,7 @@ impl<A: Tile<T, M>, const T: usize, const M: usize> OutputTransform<'_, '_, A, T
     fn tile<S: Simd>(&mut self, simd: S, (channel, index): (usize, usize), images: Range<usize>) {
         let Plan { shape, size: [height, width], .. } = self.plan;
         let (columns, lanes) = (self.strip.columns(), self.strip.images.len());
-        let tap_stride = shape.outputs * columns;
+        let tap_stride = tap_stride(shape.outputs, columns);
         let at = channel * columns + index * lanes + images.start - self.strip.images.start;
         let zero = simd.splat_f32s(0.0);
         let mut vertical = [[zero; M]; T];
@@ -151,7 +151,7 @@ impl<A: Tile<T, M>, const T: usize, const M: usize> OutputAdjoint<'_, A, T, M> {
             }
             horizontal[p] = self.tile.output_adjoint(simd, gradient);
         }
-        let tap_stride = shape.outputs * columns;
+        let tap_stride = tap_stride(shape.outputs, columns);
         let at = channel * columns + index * lanes + images.start - self.strip.images.start;
         for j in 0..T {
             let mut column = [zero; M];
@@ -180,7 +180,7 @@ impl<A: Tile<T, M>, const T: usize, const M: usize> InputAdjoint<'_, '_, A, T, M
     #[inline(always)]
     fn slide<S: Simd>(&mut self, simd: S, channel: usize, images: Range<usize>) {
         let (columns, lanes) = (self.strip.columns(), self.strip.images.len());
-        let tap_stride = self.plan.shape.inputs * columns;
+        let tap_stride = tap_stride(self.plan.shape.inputs, columns);
         let first = self.strip.tiles.start * M;
         let zero = simd.splat_f32s(0.0);
         let mut window = [[zero; T]; T];

@@ -14,7 +14,7 @@ use super::gemm::{View, multiply_into};
 use super::halo::{Halo, Sink};
 use super::scratch::with_scratch;
 use super::shape::ConvShape;
-use super::strip::Strips;
+use super::strip::{Strips, tap_stride};
 use super::sum::sum_images;
 use super::tile::Tile;
 use super::transforms::{InputAdjoint, InputTransform, OutputAdjoint, OutputTransform};
@@ -48,7 +48,8 @@ impl Plan {
 
     /// Numbers of a strip's transformed inputs and outputs.
     fn scratch<const T: usize>(&self) -> [usize; 2] {
-        [self.shape.inputs, self.shape.outputs].map(|channels| T * T * channels * self.strips.columns())
+        [self.shape.inputs, self.shape.outputs]
+            .map(|channels| T * T * tap_stride(channels, self.strips.columns()))
     }
 }
 
@@ -141,10 +142,9 @@ fn backward_band<A: Tile<T, M>, const T: usize, const M: usize>(
             let (strip, columns) = (&strip, strip.columns());
             Arch::new().dispatch(OutputAdjoint { tile, plan, strip, dy, dm });
             Arch::new().dispatch(InputTransform { tile, plan, strip, x, v });
-            for ((du, dm), v) in du
-                .chunks_exact_mut(outputs * inputs)
-                .zip(dm.chunks_exact(outputs * columns))
-                .zip(v.chunks_exact(inputs * columns))
+            let strides = [inputs, outputs].map(|channels| tap_stride(channels, columns));
+            for ((du, dm), v) in
+                du.chunks_exact_mut(outputs * inputs).zip(dm.chunks(strides[1])).zip(v.chunks(strides[0]))
             {
                 let v = View::dense(v, inputs, columns).transposed();
                 multiply_into(du, View::dense(dm, outputs, columns), v, true);
@@ -152,10 +152,8 @@ fn backward_band<A: Tile<T, M>, const T: usize, const M: usize>(
             if !sink.is_wanted() {
                 continue;
             }
-            for ((dv, dm), u) in v
-                .chunks_exact_mut(inputs * columns)
-                .zip(dm.chunks_exact(outputs * columns))
-                .zip(u.chunks_exact(outputs * inputs))
+            for ((dv, dm), u) in
+                v.chunks_mut(strides[0]).zip(dm.chunks(strides[1])).zip(u.chunks_exact(outputs * inputs))
             {
                 let u = View::dense(u, outputs, inputs).transposed();
                 multiply_into(dv, u, View::dense(dm, outputs, columns), false);
@@ -169,8 +167,9 @@ fn backward_band<A: Tile<T, M>, const T: usize, const M: usize>(
 /// `m[tap] = u[tap]·v[tap]`.
 fn products<const T: usize>(plan: &Plan, columns: usize, u: &[f32], v: &[f32], m: &mut [f32]) {
     let ConvShape { inputs, outputs, .. } = plan.shape;
-    let taps = u.chunks_exact(outputs * inputs).zip(v.chunks_exact(inputs * columns));
-    for ((u, v), m) in taps.zip(m.chunks_exact_mut(outputs * columns)).take(T * T) {
+    let [v_stride, m_stride] = [inputs, outputs].map(|channels| tap_stride(channels, columns));
+    let taps = u.chunks_exact(outputs * inputs).zip(v.chunks(v_stride));
+    for ((u, v), m) in taps.zip(m.chunks_mut(m_stride)).take(T * T) {
         multiply_into(m, View::dense(u, outputs, inputs), View::dense(v, inputs, columns), false);
     }
 }
