@@ -56,3 +56,6 @@ pub(crate) fn backward(
         Algorithm::F4x4 => winograd::backward(tile::F4, shape, operands, with_input),
     }
 }
+
+#[cfg(test)]
+mod tests;
