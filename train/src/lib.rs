@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`device`], [`import`] and [`tensors`] (weights in and out), [`net`] (the float network),
 //! [`evaluate`] (accuracy), [`qat`] (the quantized network; the exponents of its layers are
-//! [`eqo_checkpoints::scales`]).
+//! [`eqo_checkpoints::scales`]), `ops` and `kernels` (both networks' convolutions on the CPU), [`fit`], [`recipe`].
 
 pub mod classifier;
 pub mod device;
