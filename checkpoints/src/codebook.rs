@@ -1,6 +1,7 @@
 //! What the codes of a weight stand for, and the nearest code to a number.
 
 use crate::arith::code_value;
+use crate::scales::{least_error, round_half_up};
 
 /// The values `Σ_{i<b-1} c_i·2^{k_i} − c_{b-1}·2^{k_{b-1}}` of signed b-bit codes, in steps of the weight's scale.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +45,7 @@ impl Codebook {
     pub fn nearest(&self, x: f32) -> f32 {
         if self.consecutive {
             let (low, high) = self.range();
-            return (x + 0.5).floor().clamp(low, high);
+            return round_half_up(x).clamp(low, high);
         }
         let above = self.values.partition_point(|&value| value <= x);
         let (Some(&high), Some(&low)) = (self.values.get(above), self.values.get(above.wrapping_sub(1)))
@@ -62,7 +63,7 @@ impl Codebook {
 
     /// The exponent `e` with the least `Σ (nearest(x/2^e)·2^e − x)²`; `None` if all numbers are zero.
     pub fn best_exponent(&self, numbers: &[f32]) -> Option<i32> {
-        crate::scales::least_error(numbers, self.range().1, |x| self.nearest(x))
+        least_error(numbers, self.range().1, |x| self.nearest(x))
     }
 }
 

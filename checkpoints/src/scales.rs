@@ -70,9 +70,16 @@ pub fn accumulator_exponents(meeting: &Meeting<'_>) -> Vec<i32> {
     (0..channels).map(finest).collect()
 }
 
+/// `floor(x + 0.5)`: the rounding of every scale, weight, bias and activation, as [`crate::arith::requantize`] does it in
+/// integers (halves go up, unlike `f32::round`).
+#[inline(always)]
+pub fn round_half_up(x: f32) -> f32 {
+    (x + 0.5).floor()
+}
+
 /// The exponent `e` with the least `Σ (clamp(floor(x/2^e + 0.5), low, high)·2^e − x)²`; `None` if all are zero.
 pub fn best_exponent(values: &[f32], (low, high): (f32, f32)) -> Option<i32> {
-    least_error(values, high, |x| (x + 0.5).floor().clamp(low, high))
+    least_error(values, high, |x| round_half_up(x).clamp(low, high))
 }
 
 /// The exponent with the least squared error of `nearest`, whose largest value is `high`.

@@ -39,6 +39,9 @@ struct Unit {
     weight: Param<Tensor<4>>,
     bias: Option<Param<Tensor<1>>>,
     norm: Option<BatchNorm>,
+    /// How the kernels convolve: Winograd where a tile fits.
+    #[module(skip)]
+    conv: ConvSpec,
 }
 
 impl Net {
@@ -117,14 +120,17 @@ impl Nodes for Net {
         let unit = &self.units[index];
         let relu = matches!(&node.op, ArchOp::Conv(conv) if conv.relu);
         let fused = ops::runs_here(&input.device());
-        let y = if fused { unit.convolve(node, input) } else { unit.convolve_generic(node, input) };
+        let y = if fused { unit.convolve(input) } else { unit.convolve_generic(node, input) };
         let relu_in_norm = relu && fused && shortcut.is_none() && unit.norm.is_some();
         let y = match &unit.norm {
             Some(norm) if fused => normalize(norm, y, relu_in_norm),
             Some(norm) => norm.forward(y.permute([3, 0, 1, 2])).permute([1, 2, 3, 0]),
             None => y,
         };
-        let y = shortcut.map_or_else(|| y.clone(), |shortcut| y.clone() + shortcut);
+        let y = match shortcut {
+            Some(shortcut) => y + shortcut,
+            None => y,
+        };
         if relu && !relu_in_norm { activation::relu(y) } else { y }
     }
 
@@ -157,18 +163,21 @@ fn normalize(norm: &BatchNorm, x: Tensor<4>, relu: bool) -> Tensor<4> {
     ops::normalize(x, norm.gamma.val(), norm.beta.val(), normalizer)
 }
 
+fn conv_spec(node: &ArchNode) -> ConvSpec {
+    let (stride, padding) = interpret::geometry(node);
+    let shape @ [_, inputs, kernel, _] = interpret::weight_shape(node);
+    let algorithm = if (kernel, stride) == (3, 1) { Algorithm::F2x2 } else { Algorithm::Direct };
+    let taps = TapMap::new(shape, algorithm.transform().as_ref(), &vec![1.0; inputs]);
+    let geometry = Geometry { algorithm, kernel, stride, padding };
+    ConvSpec { geometry, taps: Arc::new(taps), rounding: None }
+}
+
 impl Unit {
-    fn convolve(&self, node: &ArchNode, input: Tensor<4>) -> Tensor<4> {
-        let (stride, padding) = interpret::geometry(node);
-        let [out, inputs, kernel, width] = self.weight.val().dims();
-        let algorithm = if (kernel, stride) == (3, 1) { Algorithm::F2x2 } else { Algorithm::Direct };
-        let taps =
-            TapMap::new([out, inputs, kernel, width], algorithm.transform().as_ref(), &vec![1.0; inputs]);
-        let geometry = Geometry { algorithm, kernel, stride, padding };
-        let spec = ConvSpec { geometry, taps: Arc::new(taps), rounding: None };
+    fn convolve(&self, input: Tensor<4>) -> Tensor<4> {
         let device = input.device();
-        let bias = self.bias.as_ref().map_or_else(|| Tensor::zeros([out], &device), Param::val);
-        ops::convolve(input, self.weight.val(), bias, Tensor::zeros([1, 1], &device), spec)
+        let weight = self.weight.val();
+        let bias = self.bias.as_ref().map_or_else(|| Tensor::zeros([weight.dims()[0]], &device), Param::val);
+        ops::convolve(input, weight, bias, Tensor::zeros([1, 1], &device), self.conv.clone())
     }
 
     fn convolve_generic(&self, node: &ArchNode, input: Tensor<4>) -> Tensor<4> {
@@ -194,7 +203,7 @@ impl Unit {
             norm.running_var = params.buffer(&take(var));
             norm
         });
-        Self { weight, bias, norm }
+        Self { weight, bias, norm, conv: conv_spec(node) }
     }
 
     fn save(&self, node: &ArchNode, tensors: &mut NamedTensors) {

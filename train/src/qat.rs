@@ -6,6 +6,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use eqo_checkpoints::arch::{Arch, ArchNode};
 use eqo_checkpoints::plan::BitPlan;
+use eqo_checkpoints::scales::round_half_up;
 use eqo_datasets::{Dataset, Normalization};
 use ndarray::ArrayD;
 
@@ -32,6 +33,7 @@ pub use export::ExportedLayer;
 pub use folded::{FoldedLayer, FoldedWeights};
 
 use spec::LayerSpec;
+use wiring::Wiring;
 
 /// A network of batch-normalization-free units whose weights, biases and activations are fake-quantized.
 ///
@@ -150,7 +152,7 @@ impl QatNet {
 
     /// Real value of every node, each an exact multiple of its scale.
     pub(crate) fn outputs(&self, pixels: Tensor<4>) -> Vec<Tensor<4>> {
-        let pass = Pass { net: self, steps: self.step_exponents(), acc: self.wiring().acc };
+        let pass = Pass { net: self, wiring: self.wiring() };
         interpret::interpret(&self.arch, &pass, pixels::subtract_offsets(pixels, &self.normalization))
     }
 
@@ -167,7 +169,7 @@ impl QatNet {
     /// Exponents of every layer's weight codes in force, `[layer][rows][groups]`.
     fn step_exponents(&self) -> Vec<Vec<Vec<i32>>> {
         let layer = |layer: &QatLayer| {
-            let rounded = to_host(&layer.log2_step.val()).mapv(|step| (step + 0.5).floor() as i32);
+            let rounded = to_host(&layer.log2_step.val()).mapv(|step| round_half_up(step) as i32);
             rounded.outer_iter().map(|row| row.iter().copied().collect()).collect()
         };
         self.layers.iter().map(layer).collect()
@@ -217,10 +219,7 @@ impl Classifier for QatNet {
 /// One forward pass with the exponents in force.
 struct Pass<'a> {
     net: &'a QatNet,
-    /// Exponents of the weight codes `[layer][rows][groups]`.
-    steps: Vec<Vec<Vec<i32>>>,
-    /// Accumulator exponents `[layer][out]`.
-    acc: Vec<Vec<i32>>,
+    wiring: Wiring,
 }
 
 impl Nodes for Pass<'_> {
@@ -259,7 +258,7 @@ impl Nodes for Pass<'_> {
 impl Pass<'_> {
     fn convolve(&self, index: usize, input: Tensor<4>) -> Tensor<4> {
         let (layer, spec) = (&self.net.layers[index], &self.net.specs[index]);
-        let rounding = Rounding { taps: self.taps(index), bias_exponents: self.acc[index].clone() };
+        let rounding = Rounding { taps: self.taps(index), bias_exponents: self.wiring.acc[index].clone() };
         let (taps, rounding) = (spec.tap_map.clone(), Some(Arc::new(rounding)));
         let conv = ConvSpec { geometry: spec.geometry, taps, rounding };
         ops::convolve(input, layer.weight.val(), layer.bias.val(), layer.log2_step.val(), conv)
@@ -269,14 +268,13 @@ impl Pass<'_> {
         let (layer, spec) = (&self.net.layers[index], &self.net.specs[index]);
         let taps = spec.generic_taps(layer.weight.val());
         let taps = quantizer::quantize_taps(taps, layer.log2_step.val(), &self.taps(index));
-        let steps = powers_of_two(&self.acc[index], &input.device());
+        let steps = powers_of_two(&self.wiring.acc[index], &input.device());
         let bias = quantizer::quantize_bias(layer.bias.val(), steps);
         winograd::convolve(input, taps, bias, spec.geometry)
     }
 
     fn taps(&self, index: usize) -> TapQuantizer {
-        let codebook = self.net.specs[index].codebook.clone();
-        TapQuantizer { codebook, exponents: self.steps[index].clone() }
+        self.net.specs[index].quantizer(&self.wiring.steps[index])
     }
 }
 

@@ -5,11 +5,12 @@
 
 use burn::tensor::{Tensor, TensorData};
 use eqo_checkpoints::codebook::Codebook;
+use eqo_checkpoints::scales;
 
 use crate::kernels::TapQuantizer;
 
-/// `floor(x + 0.5)`; no gradient.
-pub(crate) fn round_half_up<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+/// [`scales::round_half_up`] of every element; no gradient.
+fn round_half_up<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     (x + 0.5).floor()
 }
 
@@ -55,6 +56,11 @@ fn nearest(x: Tensor<3>, codebook: &Codebook) -> Tensor<3> {
     })
 }
 
+/// A bias in whole steps of its accumulator, `2^exponent` each.
+pub(crate) fn bias_code(bias: f32, exponent: i32) -> f32 {
+    scales::round_half_up(bias / 2.0_f32.powi(exponent))
+}
+
 /// The bias rounded to multiples of `step`, with gradient 1.
 pub(crate) fn quantize_bias(bias: Tensor<1>, step: Tensor<1>) -> Tensor<1> {
     let untracked = bias.clone().detach();
@@ -88,7 +94,7 @@ pub(crate) fn quantize_activation(x: Tensor<4>, log2_scale: Tensor<1>, exponent:
 
 /// Exponent in force: `floor(log2_scale + 0.5)`.
 pub(crate) fn exponent_of(log2_scale: &Tensor<1>) -> i32 {
-    (log2_scale.clone().into_scalar::<f32>() + 0.5).floor() as i32
+    scales::round_half_up(log2_scale.clone().into_scalar::<f32>()) as i32
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::quantize::Unit;
-use crate::scales::{best_exponent, code_range};
+use crate::scales::{best_exponent, code_range, round_half_up};
 
 /// Correlation of a kernel's elements: training makes kernels smooth, so high frequencies get finer scales.
 const LIKENESS: f32 = 0.5;
@@ -82,7 +82,7 @@ impl Taps {
         let rows = self.values.chunks(self.in_channels).enumerate();
         rows.flat_map(|(row, values)| {
             let step = 2.0_f32.powi(exponents[row / rows_a_tap][row % self.out_channels]);
-            values.iter().map(move |value| (value / step + 0.5).floor().clamp(low, high) as i8)
+            values.iter().map(move |value| round_half_up(value / step).clamp(low, high) as i8)
         })
         .collect()
     }

@@ -1,5 +1,6 @@
 //! Fake quantization of activations, `clamp(floor(x/s + 0.5), 0, 2^bits − 1)·s`, in one pass each way.
 
+use eqo_checkpoints::scales::round_half_up;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -57,7 +58,7 @@ impl WithSimd for Quantize<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         for (rounded, x) in self.rounded.iter_mut().zip(self.x) {
-            *rounded = (x * self.inverse + 0.5).floor().clamp(0.0, self.largest) * self.step;
+            *rounded = round_half_up(x * self.inverse).clamp(0.0, self.largest) * self.step;
         }
     }
 }
@@ -101,7 +102,7 @@ impl WithSimd for Gradients<'_> {
 #[inline(always)]
 fn one(x: f32, upstream: f32, largest: f32) -> (f32, f32) {
     let inside = x >= 0.0 && x <= largest;
-    let rounding = if inside { (x + 0.5).floor() - x } else { 0.0 };
+    let rounding = if inside { round_half_up(x) - x } else { 0.0 };
     let slope = if x > largest { largest } else { rounding };
     (if inside { upstream } else { 0.0 }, upstream * slope)
 }

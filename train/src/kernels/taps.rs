@@ -107,11 +107,11 @@ impl TapQuantizer {
         quantized
     }
 
-    /// The codes of [`TapQuantizer::quantize`]'s values.
-    pub(crate) fn codes(&self, taps: &[f32], [outputs, inputs]: [usize; 2]) -> Vec<i8> {
+    /// The codes of [`TapQuantizer::quantize`]'s values; `None` if a tap isn't a number.
+    pub(crate) fn codes(&self, taps: &[f32], [outputs, inputs]: [usize; 2]) -> Option<Vec<i8>> {
         let code = |(index, &tap): (usize, &f32)| {
             let (_, inverse) = self.step(index / inputs / outputs, index / inputs % outputs);
-            self.codebook.code(self.codebook.nearest(tap * inverse)).unwrap_or(0)
+            self.codebook.code(self.codebook.nearest(tap * inverse))
         };
         taps.iter().enumerate().map(code).collect()
     }

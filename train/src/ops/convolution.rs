@@ -15,6 +15,7 @@ use eqo_checkpoints::winograd::Algorithm;
 
 use super::raw::{Numbers, tensor};
 use crate::kernels::{self, ConvShape, TapMap, TapQuantizer};
+use crate::quantizer::bias_code;
 use crate::winograd::Geometry;
 
 /// What is fixed of one convolution while a network runs forward and backward once.
@@ -43,8 +44,7 @@ pub(super) fn forward(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, spec:
         None => taps,
         Some(rounding) => {
             for (bias, &exponent) in bias.iter_mut().zip(&rounding.bias_exponents) {
-                let step = 2.0_f32.powi(exponent);
-                *bias = (*bias / step + 0.5).floor() * step;
+                *bias = bias_code(*bias, exponent) * 2.0_f32.powi(exponent);
             }
             rounding.taps.quantize(&taps, [shape.outputs, shape.inputs])
         }

@@ -5,7 +5,8 @@ use burn::tensor::Tensor;
 use eqo_checkpoints::scales::LayerScales;
 
 use super::QatNet;
-use crate::kernels::TapQuantizer;
+use super::wiring::Wiring;
+use crate::quantizer::bias_code;
 use crate::tensors::to_host;
 use crate::{Error, Result, pixels};
 
@@ -39,33 +40,36 @@ impl QatNet {
     /// The integers of every layer, in order.
     ///
     /// # Errors
-    /// [`Error::Arch`] if a shift would exceed 40 bits, [`Error::NotInteger`] for a bias past float32's integers.
+    /// [`Error::Arch`] if a shift would exceed 40 bits, [`Error::NotInteger`] for a bias past float32's integers or a weight
+    /// that isn't a number.
     pub fn export(&self) -> Result<Vec<ExportedLayer>> {
         let net = self.clone().valid();
-        let scales = net.layer_scales()?;
-        let layers = scales.into_iter().zip(net.activation_exponents()).enumerate();
-        layers.map(|(index, (scales, act))| net.export_layer(index, scales, act)).collect()
+        let wiring = net.wiring();
+        let layers = net.layer_scales(&wiring)?.into_iter().zip(net.activation_exponents()).enumerate();
+        layers.map(|(index, (scales, act))| net.export_layer(index, &wiring, scales, act)).collect()
     }
 
     fn export_layer(
         &self,
         index: usize,
+        wiring: &Wiring,
         scales: LayerScales,
         act_exponent: Option<i32>,
     ) -> Result<ExportedLayer> {
         let spec = &self.specs[index];
         let [out, inputs, ..] = spec.shape;
-        let steps = &self.step_exponents()[index];
-        let quantizer = TapQuantizer { codebook: spec.codebook.clone(), exponents: steps.clone() };
+        let quantizer = spec.quantizer(&wiring.steps[index]);
         let codes = quantizer.codes(&self.float_taps(index), [out, inputs]);
+        let not_a_number = || Error::NotInteger { layer: spec.name.clone(), value: f32::NAN, exponent: 0 };
         let bias = to_host(&self.layers[index].bias.val());
-        let bias = bias.iter().zip(&scales.acc).map(|(&value, &exponent)| {
-            integer(&spec.name, (value / 2.0_f32.powi(exponent) + 0.5).floor(), exponent)
-        });
+        let bias = bias
+            .iter()
+            .zip(&scales.acc)
+            .map(|(&value, &exponent)| integer(&spec.name, bias_code(value, exponent), exponent));
         Ok(ExportedLayer {
             name: spec.name.clone(),
-            codes,
-            weight_exponents: spec.by_channel(steps),
+            codes: codes.ok_or_else(not_a_number)?,
+            weight_exponents: wiring.weights[index].clone(),
             bias: bias.collect::<Result<_>>()?,
             acc_exponents: scales.acc,
             act_exponent,

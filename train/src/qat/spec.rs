@@ -11,7 +11,7 @@ use eqo_checkpoints::winograd::Algorithm;
 use eqo_datasets::Normalization;
 
 use crate::interpret::{geometry, weight_shape, weighted_nodes};
-use crate::kernels::TapMap;
+use crate::kernels::{TapMap, TapQuantizer};
 use crate::winograd::{self, Geometry};
 use crate::{Error, Result};
 
@@ -41,6 +41,11 @@ impl LayerSpec {
     /// all.
     pub(super) fn step_shape(&self) -> [usize; 2] {
         [self.geometry.algorithm.taps(), if self.one_scale { 1 } else { self.shape[0] }]
+    }
+
+    /// What rounds the tap weights at steps of these exponents `[rows][groups]`.
+    pub(super) fn quantizer(&self, exponents: &[Vec<i32>]) -> TapQuantizer {
+        TapQuantizer { codebook: self.codebook.clone(), exponents: exponents.to_vec() }
     }
 
     /// Exponents `[taps][out]` of steps `[rows][groups]`.

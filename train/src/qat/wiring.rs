@@ -14,7 +14,9 @@ pub(super) struct Wiring {
     pub(super) nodes: Vec<Vec<i32>>,
     /// Of every layer's accumulator, `[layer][out]`.
     pub(super) acc: Vec<Vec<i32>>,
-    /// Of every layer's weight codes, `[layer][taps][out]`.
+    /// Of every layer's weight codes, `[layer][rows][groups]`, see [`LayerSpec::step_shape`].
+    pub(super) steps: Vec<Vec<Vec<i32>>>,
+    /// The same, `[layer][taps][out]`.
     pub(super) weights: Vec<Vec<Vec<i32>>>,
     /// What meets in every layer.
     meetings: Vec<OwnedMeeting>,
@@ -33,7 +35,7 @@ impl QatNet {
         let outputs = self.activation_exponents();
         let steps = self.step_exponents();
         let weights = self.specs.iter().zip(&steps).map(|(spec, steps)| spec.by_channel(steps)).collect();
-        let mut wiring = Wiring { nodes: Vec::new(), acc: Vec::new(), weights, meetings: Vec::new() };
+        let mut wiring = Wiring { nodes: Vec::new(), acc: Vec::new(), steps, weights, meetings: Vec::new() };
         for node in &self.arch.nodes {
             let exponents = match &node.op {
                 ArchOp::Input { shape } => vec![0; shape[0]],
@@ -72,8 +74,7 @@ impl QatNet {
     }
 
     /// Scales and shifts of every layer.
-    pub(super) fn layer_scales(&self) -> Result<Vec<LayerScales>> {
-        let wiring = self.wiring();
+    pub(super) fn layer_scales(&self, wiring: &Wiring) -> Result<Vec<LayerScales>> {
         let layers = self.specs.iter().zip(&wiring.meetings).zip(&wiring.weights);
         let scales = |((spec, meeting), weights): ((&LayerSpec, &OwnedMeeting), &Vec<Vec<i32>>)| {
             Ok(LayerScales::new(&spec.name, &meeting.borrow(weights))?)
