@@ -28,10 +28,10 @@ pub fn code_bit(code: i8, index: usize) -> bool {
     (code >> index) & 1 == 1
 }
 
-/// `Σ_{i<b-1} c_i·2^{k_i} − c_{b-1}·2^{k_{b-1}}` of a signed `b`-bit code; `exponents` holds `k_0 < … < k_{b-1}`.
-pub fn code_value(code: i8, exponents: &[u8]) -> i64 {
+/// `Σ_{i<b-1} c_i·2^{k_i} − c_{b-1}·2^{k_{b-1}} + offset` of a signed `b`-bit code; `exponents` holds `k_0 < … < k_{b-1}`.
+pub fn code_value(code: i8, exponents: &[u8], offset: u8) -> i64 {
     let top = exponents.len() - 1;
-    exponents.iter().enumerate().fold(0, |sum, (index, &exponent)| {
+    exponents.iter().enumerate().fold(i64::from(offset), |sum, (index, &exponent)| {
         let term = i64::from(code_bit(code, index)) << exponent;
         if index == top { sum - term } else { sum + term }
     })
@@ -46,7 +46,7 @@ mod tests {
         for bits in 2..=8_u8 {
             let exponents: Vec<u8> = (0..bits).collect();
             for code in -(1_i16 << (bits - 1))..(1 << (bits - 1)) {
-                assert_eq!(code_value(code as i8, &exponents), i64::from(code));
+                assert_eq!(code_value(code as i8, &exponents, 0), i64::from(code));
             }
         }
     }

@@ -3,26 +3,42 @@
 use crate::arith::code_value;
 use crate::scales::{least_error, round_half_up};
 
-/// The values `Σ_{i<b-1} c_i·2^{k_i} − c_{b-1}·2^{k_{b-1}}` of signed b-bit codes, in steps of the weight's scale.
+/// The values `Σ_{i<b-1} c_i·2^{k_i} − c_{b-1}·2^{k_{b-1}} + offset` of signed b-bit codes, in steps of the weight's scale.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Codebook {
     /// Ascending.
     values: Vec<f32>,
     codes: Vec<i8>,
-    /// Whether the values are consecutive integers (two's complement).
-    consecutive: bool,
+    spacing: Spacing,
+}
+
+/// Codebooks whose nearest value needs no search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spacing {
+    /// Consecutive integers: two's complement.
+    Ones,
+    /// Consecutive odd integers: two's complement, mid-rise.
+    Odd,
+    /// Any other.
+    Uneven,
 }
 
 impl Codebook {
-    /// The codebook of strictly increasing exponents `k_0 < … < k_{b-1}`, 2 to 8 of them, each at most 20.
-    pub fn new(exponents: &[u8]) -> Self {
+    /// The codebook of strictly increasing exponents `k_0 < … < k_{b-1}`, 2 to 8 of them, each at most 21.
+    pub fn new(exponents: &[u8], offset: u8) -> Self {
         let half = 1_i16 << (exponents.len() - 1);
         let mut entries: Vec<(i64, i8)> =
-            (-half..half).map(|code| (code_value(code as i8, exponents), code as i8)).collect();
+            (-half..half).map(|code| (code_value(code as i8, exponents, offset), code as i8)).collect();
         entries.sort_unstable();
-        let consecutive = entries.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1);
+        let apart = |by: i64| entries.windows(2).all(|pair| pair[1].0 == pair[0].0 + by);
+        let odd = entries[0].0 % 2 != 0;
+        let spacing = match (apart(1), apart(2) && odd) {
+            (true, _) => Spacing::Ones,
+            (_, true) => Spacing::Odd,
+            _ => Spacing::Uneven,
+        };
         let (values, codes) = entries.into_iter().map(|(value, code)| (value as f32, code)).unzip();
-        Self { values, codes, consecutive }
+        Self { values, codes, spacing }
     }
 
     /// Smallest and largest value.
@@ -37,20 +53,22 @@ impl Codebook {
 
     /// Whether the values are consecutive integers, as those of two's complement.
     pub fn is_consecutive(&self) -> bool {
-        self.consecutive
+        self.spacing == Spacing::Ones
     }
 
     /// The value nearest to `x`; halfway, the larger one. For two's complement `clamp(floor(x + 0.5))`.
     #[inline(always)]
     pub fn nearest(&self, x: f32) -> f32 {
-        if self.consecutive {
-            let (low, high) = self.range();
-            return round_half_up(x).clamp(low, high);
+        let (low, high) = self.range();
+        match self.spacing {
+            Spacing::Ones => return round_half_up(x).clamp(low, high),
+            Spacing::Odd => return ((x * 0.5).floor() * 2.0 + 1.0).clamp(low, high),
+            Spacing::Uneven => {}
         }
         let above = self.values.partition_point(|&value| value <= x);
         let (Some(&high), Some(&low)) = (self.values.get(above), self.values.get(above.wrapping_sub(1)))
         else {
-            return x.clamp(self.range().0, self.range().1);
+            return x.clamp(low, high);
         };
         if x - low < high - x { low } else { high }
     }
@@ -74,7 +92,7 @@ mod tests {
     #[test]
     fn two_complement_codes_are_the_rounded_numbers() {
         for bits in 2..=8_u8 {
-            let book = Codebook::new(&(0..bits).collect::<Vec<u8>>());
+            let book = Codebook::new(&(0..bits).collect::<Vec<u8>>(), 0);
             let (low, high) = crate::scales::code_range(bits);
             assert_eq!(book.range(), (low, high));
             for sixteenth in -3000..3000 {
@@ -88,15 +106,24 @@ mod tests {
 
     #[test]
     fn no_value_is_nearer_than_the_nearest_and_its_code_stands_for_it() {
-        for exponents in [vec![0, 2], vec![0, 1, 3], vec![1, 2, 4, 5], vec![0, 3, 4]] {
-            let book = Codebook::new(&exponents);
+        for (exponents, offset) in [
+            (vec![0, 2], 0),
+            (vec![0, 1, 3], 0),
+            (vec![1, 2, 4, 5], 0),
+            (vec![0, 3, 4], 0),
+            (vec![1, 2], 1),
+            (vec![1, 2, 3], 1),
+            (vec![1, 3, 4], 1),
+            (vec![2, 3], 1),
+        ] {
+            let book = Codebook::new(&exponents, offset);
             for sixteenth in -800..800 {
                 let x = sixteenth as f32 / 16.0;
                 let found = book.nearest(x);
                 let distance = |value: f32| (value - x).abs();
                 assert!(book.values().iter().all(|&value| distance(value) >= distance(found)));
                 let code = book.code(found).unwrap();
-                assert_eq!(code_value(code, &exponents) as f32, found);
+                assert_eq!(code_value(code, &exponents, offset) as f32, found);
             }
             assert_eq!(book.code(0.5), None);
         }

@@ -9,6 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::arith::code_value;
 use crate::winograd::Algorithm;
 
 mod check;
@@ -94,6 +95,9 @@ pub struct Conv {
     /// Exponents `k_i` of the weight's bits, strictly increasing, the last one the sign's. One list for the whole
     /// layer, or one for each tap. All lists have the same length: the weight bits.
     pub weight_exponents: Vec<Vec<u8>>,
+    /// What is added to the value of every code, 0 or 1: with 1 and no exponent of 0 the weights are odd (mid-rise).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub weight_offset: u8,
     /// Left shift of tap `t` for output channel `o`, `[taps][out]`; direct convolution has one tap.
     pub tap_shifts: Vec<Vec<u8>>,
     /// What is added at the accumulator's scale.
@@ -135,6 +139,11 @@ pub enum Output {
     },
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(offset: &u8) -> bool {
+    *offset == 0
+}
+
 impl Conv {
     /// Bits of a weight code: the oblivious transfers a weight costs.
     pub fn weight_bits(&self) -> usize {
@@ -156,6 +165,11 @@ impl Conv {
         } else {
             &self.weight_exponents[position]
         }
+    }
+
+    /// What a code at a tap (or kernel position) is worth, before the tap's shift.
+    pub fn weight_value(&self, position: usize, code: i8) -> i64 {
+        code_value(code, self.exponents(position), self.weight_offset)
     }
 
     /// The left shift of output channel `out` at a tap (or kernel position: direct convolution has one shift for all).

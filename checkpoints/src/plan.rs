@@ -20,6 +20,10 @@ pub struct LayerPlan {
     /// Exponents `k_i` of the weight bits (bit re-weighting, DESIGN §2); `None` is two's complement, `k_i = i`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exponents: Option<Vec<u8>>,
+    /// Whether weights lie half a step above their codes: without a zero, but symmetric (a mid-rise quantizer). At 2 and
+    /// 3 bits that rounds normal weights with a fifth and a twentieth less error, for a wider ring by one bit.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mid_rise: bool,
 }
 
 /// One [`LayerPlan`] for every convolution and linear node, by node name.
@@ -45,7 +49,8 @@ impl BitPlan {
                     _ => Algorithm::Direct,
                 };
                 let weight_bits = if index == 0 || index == last { 8 } else { weight_bits };
-                (node.name.clone(), LayerPlan { algorithm, weight_bits, act_bits, exponents: None })
+                let layer = LayerPlan { algorithm, weight_bits, act_bits, exponents: None, mid_rise: false };
+                (node.name.clone(), layer)
             })
             .collect();
         Self { layers }
@@ -61,8 +66,39 @@ impl BitPlan {
 }
 
 impl LayerPlan {
-    /// The exponents in force: the chosen ones or two's complement.
+    /// The exponents in force: the chosen ones or two's complement; one more each for mid-rise, whose unit is half a step.
     pub fn weight_exponents(&self) -> Vec<u8> {
-        self.exponents.clone().unwrap_or_else(|| (0..self.weight_bits).collect())
+        let exponents = self.exponents.clone().unwrap_or_else(|| (0..self.weight_bits).collect());
+        exponents.into_iter().map(|exponent| exponent.saturating_add(self.weight_offset())).collect()
+    }
+
+    /// What is added to the value of every code: 1 for mid-rise.
+    pub fn weight_offset(&self) -> u8 {
+        u8::from(self.mid_rise)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codebook::Codebook;
+
+    #[test]
+    fn mid_rise_weights_are_the_codes_and_a_half_in_half_steps() {
+        let mut layer = LayerPlan {
+            algorithm: Algorithm::F2x2,
+            weight_bits: 2,
+            act_bits: 6,
+            exponents: None,
+            mid_rise: false,
+        };
+        let values = |layer: &LayerPlan| {
+            Codebook::new(&layer.weight_exponents(), layer.weight_offset()).values().to_vec()
+        };
+        assert_eq!(values(&layer), [-2.0, -1.0, 0.0, 1.0]);
+        layer.mid_rise = true;
+        assert_eq!(values(&layer), [-3.0, -1.0, 1.0, 3.0]);
+        layer.exponents = Some(vec![0, 2]);
+        assert_eq!(values(&layer), [-7.0, -5.0, 1.0, 3.0]);
     }
 }

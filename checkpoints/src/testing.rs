@@ -26,6 +26,8 @@ pub struct Spec {
     pub blocks: Vec<Block>,
     /// What the Winograd convolutions compute with, taken in turn; not empty.
     pub algorithms: Vec<Algorithm>,
+    /// Whether weights of an odd number of bits are offset by one.
+    pub mid_rise: bool,
 }
 
 /// A block of a random network; widths, bits, shifts and exponents are drawn at random.
@@ -54,13 +56,19 @@ pub enum Block {
 impl Spec {
     /// All Winograd convolutions are F(2x2, 3x3).
     pub fn new(image: [usize; 3], classes: usize, blocks: Vec<Block>) -> Self {
-        Self { image, classes, blocks, algorithms: vec![Algorithm::F2x2] }
+        Self { image, classes, blocks, algorithms: vec![Algorithm::F2x2], mid_rise: false }
     }
 
     /// The same network of other tiles.
     #[must_use]
     pub fn with_tiles(self, algorithms: &[Algorithm]) -> Self {
         Self { algorithms: algorithms.to_vec(), ..self }
+    }
+
+    /// The same network with an offset on weights of an odd number of bits.
+    #[must_use]
+    pub fn with_mid_rise(self) -> Self {
+        Self { mid_rise: true, ..self }
     }
 
     /// Every kind of node once, on an odd-sized image.
@@ -77,14 +85,15 @@ impl Spec {
         Self::new([3, 9, 8], 5, blocks)
     }
 
-    /// A small network: images up to 12x12, up to three blocks, tiles of one size or of both.
+    /// A small network: images up to 12x12, up to three blocks, tiles of one size or of both; offset weights for odd seeds.
     pub fn random(seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let image = [rng.random_range(1..=3), rng.random_range(1..=12), rng.random_range(1..=12)];
         let blocks = (0..rng.random_range(0..=3)).map(|_| Block::random(&mut rng)).collect();
         let tiles = [&[Algorithm::F2x2][..], &[Algorithm::F4x4], &[Algorithm::F4x4, Algorithm::F2x2]];
         let spec = Self::new(image, rng.random_range(1..=10), blocks);
-        spec.with_tiles(tiles[rng.random_range(0..tiles.len())])
+        let spec = spec.with_tiles(tiles[rng.random_range(0..tiles.len())]);
+        Self { mid_rise: seed % 2 == 1, ..spec }
     }
 }
 
@@ -110,6 +119,7 @@ impl Block {
 /// If the spec makes an impossible network, such as a kernel larger than its padded input.
 pub fn random_checkpoint(seed: u64, spec: &Spec) -> Checkpoint {
     let mut network = Network::new(seed, spec.image);
+    network.mid_rise = spec.mid_rise;
     blocks::grow(&mut network, spec);
     network.finish("random")
 }

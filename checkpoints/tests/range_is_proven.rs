@@ -126,6 +126,7 @@ fn one_convolution(
         padding: 0,
         algorithm,
         weight_exponents: vec![(0..4).collect()],
+        weight_offset: 0,
         tap_shifts: shifts.iter().map(|&shift| vec![shift]).collect(),
         shortcut: None,
         ring_bits: vec![0],

@@ -79,6 +79,7 @@ fn engine(
         padding,
         algorithm,
         weight_exponents: vec![(0..8).collect()],
+        weight_offset: 0,
         tap_shifts: shifts.iter().map(|&shift| vec![shift; out_channels]).collect(),
         shortcut: None,
         ring_bits: Vec::new(),

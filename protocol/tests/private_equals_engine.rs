@@ -18,7 +18,7 @@ use rand::RngExt;
 
 #[test]
 fn every_kind_of_node_with_every_kind_of_ot_and_several_batches() {
-    let checkpoint = random_checkpoint(1, &Spec::every_kind());
+    let checkpoint = random_checkpoint(1, &Spec::every_kind().with_mid_rise());
     let scripts = [
         vec![Infer(1), Classify(2)],
         vec![Infer(3), Infer(1)],
@@ -45,7 +45,7 @@ fn random_networks_equal_the_engine_bit_for_bit_and_cost_what_was_predicted() {
 fn networks_of_6x6_tiles_equal_the_engine_bit_for_bit_and_cost_what_was_predicted() {
     for tiles in [&[Algorithm::F4x4][..], &[Algorithm::F2x2, Algorithm::F4x4]] {
         check(
-            &random_checkpoint(3, &Spec::every_kind().with_tiles(tiles)),
+            &random_checkpoint(3, &Spec::every_kind().with_tiles(tiles).with_mid_rise()),
             OtKind::Ferret,
             &[Infer(2), Classify(1)],
         );

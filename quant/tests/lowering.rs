@@ -39,20 +39,23 @@ fn compare(engine: &Engine, net: &QatNet, images: &Dataset) -> Result<Verified, 
 #[test]
 fn fake_quantization_equals_the_integer_engine_on_every_tensor_at_every_width() {
     let images = synthetic::generate(3, 6);
-    for (name, weight_bits, act_bits, tiles) in [
-        ("cifar-resnet8", 4, 6, F2x2),
-        ("cifar-resnet8", 4, 6, F4x4),
-        ("cifar-resnet8", 2, 6, F2x2),
-        ("cifar-resnet8", 2, 6, F4x4),
-        ("cifar-resnet8-b", 3, 4, F4x4),
-        ("cifar-resnet8-b", 8, 8, F2x2),
-        ("cifar-resnet8-b", 8, 8, F4x4),
+    for (name, weight_bits, act_bits, tiles, mid_rise) in [
+        ("cifar-resnet8", 4, 6, F2x2, false),
+        ("cifar-resnet8", 4, 6, F4x4, false),
+        ("cifar-resnet8", 2, 6, F2x2, false),
+        ("cifar-resnet8", 2, 6, F2x2, true),
+        ("cifar-resnet8", 2, 6, F4x4, true),
+        ("cifar-resnet8-b", 3, 4, F4x4, true),
+        ("cifar-resnet8-b", 8, 8, F2x2, false),
+        ("cifar-resnet8-b", 8, 8, F4x4, true),
     ] {
         let arch = Arch::by_name(name, 10).unwrap();
-        let plan = BitPlan::uniform(&arch, weight_bits, act_bits).with_tiles(tiles);
+        let mut plan = BitPlan::uniform(&arch, weight_bits, act_bits).with_tiles(tiles);
+        plan.layers.values_mut().for_each(|layer| layer.mid_rise = mid_rise);
         let net = quantized(&arch, &plan, &images, &Device::flex());
+        let net = if mid_rise { net.in_winograd_domain().unwrap() } else { net };
         let verified = compare(&engine(&arch, &plan, &net, &images), &net, &images)
-            .unwrap_or_else(|error| panic!("{name} W{weight_bits}A{act_bits} {tiles:?}: {error}"));
+            .unwrap_or_else(|error| panic!("{name} W{weight_bits}A{act_bits} {tiles:?} {mid_rise}: {error}"));
         assert_eq!(verified.tensors, images.len() * arch.nodes.len());
     }
 }

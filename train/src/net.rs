@@ -15,7 +15,7 @@ use ndarray::ArrayD;
 use crate::classifier::Classifier;
 use crate::interpret::{self, Nodes};
 use crate::kernels::{Normalizer, TapMap};
-use crate::ops::{self, ConvSpec};
+use crate::ops::{self, ConvSpec, Weights};
 use crate::state_dict::{self, Key};
 use crate::tensors::{NamedTensors, ParamMaker, to_host};
 use crate::winograd::Geometry;
@@ -177,7 +177,8 @@ impl Unit {
         let device = input.device();
         let weight = self.weight.val();
         let bias = self.bias.as_ref().map_or_else(|| Tensor::zeros([weight.dims()[0]], &device), Param::val);
-        ops::convolve(input, weight, bias, Tensor::zeros([1, 1], &device), self.conv.clone())
+        let log2_step = Tensor::zeros([1, 1], &device);
+        ops::convolve(input, Weights { weight, bias, log2_step }, self.conv.clone())
     }
 
     fn convolve_generic(&self, node: &ArchNode, input: Tensor<4>) -> Tensor<4> {

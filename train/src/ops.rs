@@ -8,12 +8,13 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Device, Tensor};
 
-mod activation;
 mod convolution;
 mod norm;
 mod raw;
+mod unit;
 
 pub(crate) use convolution::{ConvSpec, Rounding};
+pub(crate) use unit::UnitSpec;
 
 use crate::kernels::{ActivationQuantizer, Normalizer};
 
@@ -29,11 +30,15 @@ pub(crate) trait KernelOps: Backend {
         spec: ConvSpec,
     ) -> FloatTensor<Self>;
 
-    /// Fake quantization of an activation.
-    fn quantize_activation(
+    /// The same, plus a shortcut, fake-quantized as an activation.
+    fn quantized_unit(
         x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        log2_step: FloatTensor<Self>,
+        shortcut: FloatTensor<Self>,
         log2_scale: FloatTensor<Self>,
-        quantizer: ActivationQuantizer,
+        spec: UnitSpec,
     ) -> FloatTensor<Self>;
 
     /// Normalization of each channel, then a ReLU if `normalizer` says so.
@@ -57,34 +62,38 @@ pub(crate) fn runs_here(device: &Device) -> bool {
     device.clone().without_autodiff() == Device::flex()
 }
 
-/// `[out, h', w', images]`: the convolution of `x` `[in, h, w, images]` by `weight` `[out, in, k, k]`, plus `bias` `[out]`.
-///
-/// `log2_step` `[rows, groups]` gets the gradient of the steps' logarithms; their values in force are in `spec`.
-pub(crate) fn convolve(
-    x: Tensor<4>,
-    weight: Tensor<4>,
-    bias: Tensor<1>,
-    log2_step: Tensor<2>,
-    spec: ConvSpec,
-) -> Tensor<4> {
-    let [x, weight] = [x, weight].map(Tensor::into_dispatch);
-    Tensor::from_dispatch(Dispatch::convolve(
-        x,
-        weight,
-        bias.into_dispatch(),
-        log2_step.into_dispatch(),
-        spec,
-    ))
+/// What a convolution is trained in.
+pub(crate) struct Weights {
+    /// `[out, in, k, k]`.
+    pub(crate) weight: Tensor<4>,
+    /// `[out]`.
+    pub(crate) bias: Tensor<1>,
+    /// `[rows, groups]`: gets the gradient of the steps' logarithms, whose values in force are in [`ConvSpec`].
+    pub(crate) log2_step: Tensor<2>,
 }
 
-/// As [`crate::quantizer::quantize_activation`].
-pub(crate) fn quantize_activation(
+/// `[out, h', w', images]`: the convolution of `x` `[in, h, w, images]`, plus the bias.
+pub(crate) fn convolve(x: Tensor<4>, weights: Weights, spec: ConvSpec) -> Tensor<4> {
+    let [x, weight] = [x, weights.weight].map(Tensor::into_dispatch);
+    let (bias, log2_step) = (weights.bias.into_dispatch(), weights.log2_step.into_dispatch());
+    Tensor::from_dispatch(Dispatch::convolve(x, weight, bias, log2_step, spec))
+}
+
+/// [`convolve`] plus the shortcut, rounded as [`crate::quantizer::quantize_activation`] does at the scale whose logarithm is
+/// `log2_scale`.
+pub(crate) fn quantized_unit(
     x: Tensor<4>,
+    weights: Weights,
+    shortcut: Option<Tensor<4>>,
     log2_scale: Tensor<1>,
-    quantizer: ActivationQuantizer,
+    (conv, activation): (ConvSpec, ActivationQuantizer),
 ) -> Tensor<4> {
-    let (x, log2_scale) = (x.into_dispatch(), log2_scale.into_dispatch());
-    Tensor::from_dispatch(Dispatch::quantize_activation(x, log2_scale, quantizer))
+    let spec = UnitSpec { conv, activation, has_shortcut: shortcut.is_some() };
+    let shortcut = shortcut.unwrap_or_else(|| Tensor::zeros([1; 4], &x.device()));
+    let [x, weight, shortcut] = [x, weights.weight, shortcut].map(Tensor::into_dispatch);
+    let [bias, log2_scale] = [weights.bias, log2_scale].map(Tensor::into_dispatch);
+    let log2_step = weights.log2_step.into_dispatch();
+    Tensor::from_dispatch(Dispatch::quantized_unit(x, weight, bias, log2_step, shortcut, log2_scale, spec))
 }
 
 /// Batch normalization of `x` `[channels, height, width, images]`, then a ReLU if `normalizer` says so.
@@ -115,18 +124,22 @@ impl KernelOps for Flex {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        _: FloatTensor<Self>,
+        log2_step: FloatTensor<Self>,
         spec: ConvSpec,
     ) -> FloatTensor<Self> {
-        convolution::forward(x, weight, bias, &spec)
+        convolution::forward([x, weight, bias, log2_step], &spec)
     }
 
-    fn quantize_activation(
+    fn quantized_unit(
         x: FloatTensor<Self>,
-        _: FloatTensor<Self>,
-        quantizer: ActivationQuantizer,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        log2_step: FloatTensor<Self>,
+        shortcut: FloatTensor<Self>,
+        log2_scale: FloatTensor<Self>,
+        spec: UnitSpec,
     ) -> FloatTensor<Self> {
-        activation::forward(x, quantizer)
+        unit::forward([x, weight, bias, log2_step, shortcut, log2_scale], &spec)
     }
 
     fn normalize(
@@ -150,12 +163,16 @@ impl<C: CheckpointStrategy> KernelOps for Autodiff<Flex, C> {
         convolution::tracked::<C>([x, weight, bias, log2_step], spec)
     }
 
-    fn quantize_activation(
+    fn quantized_unit(
         x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        log2_step: FloatTensor<Self>,
+        shortcut: FloatTensor<Self>,
         log2_scale: FloatTensor<Self>,
-        quantizer: ActivationQuantizer,
+        spec: UnitSpec,
     ) -> FloatTensor<Self> {
-        activation::tracked::<C>(x, log2_scale, quantizer)
+        unit::tracked::<C>([x, weight, bias, log2_step, shortcut, log2_scale], spec)
     }
 
     fn normalize(

@@ -13,13 +13,14 @@ use ndarray::ArrayD;
 use crate::classifier::Classifier;
 use crate::interpret::{self, Nodes};
 use crate::kernels::{ActivationQuantizer, TapQuantizer};
-use crate::ops::{self, ConvSpec, Rounding};
+use crate::ops::{self, ConvSpec, Rounding, Weights};
 use crate::quantizer;
 use crate::tensors::{NamedTensors, ParamMaker, to_host};
 use crate::winograd;
 use crate::{Result, pixels, state_dict};
 
 mod calibrate;
+mod domain;
 mod export;
 mod folded;
 mod replan;
@@ -29,6 +30,7 @@ mod wiring;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use domain::Domain;
 pub use export::ExportedLayer;
 pub use folded::{FoldedLayer, FoldedWeights};
 
@@ -58,7 +60,7 @@ pub struct QatNet {
 /// What is trained of one layer.
 #[derive(Module, Debug)]
 struct QatLayer {
-    /// `[out, in, kernel, kernel]`, before the input's constant factors.
+    /// `[out, in, side, side]`, the kernel or, in the Winograd [`Domain`], the taps; before the input's constant factors.
     weight: Param<Tensor<4>>,
     bias: Param<Tensor<1>>,
     /// Of the weight codes, see [`LayerSpec::step_shape`].
@@ -86,7 +88,7 @@ impl QatNet {
     ) -> Result<Self> {
         normalization.validate()?;
         pixels::check_size(calibration, arch.shapes()[0])?;
-        let specs = spec::layer_specs(arch, plan, &normalization)?;
+        let specs = spec::layer_specs(arch, plan, &normalization, Domain::Spatial)?;
         let mut tensors = folded::to_tensors(arch, &specs, folded)?;
         let network = calibrate::FloatNetwork::new(arch, &specs, &tensors, device);
         for (name, exponent) in network.activation_exponents(calibration, &normalization) {
@@ -112,7 +114,8 @@ impl QatNet {
         origin: &str,
         device: &Device,
     ) -> Result<Self> {
-        let specs = spec::layer_specs(arch, plan, &normalization)?;
+        let domain = Domain::of(arch, plan, tensors);
+        let specs = spec::layer_specs(arch, plan, &normalization, domain)?;
         state_dict::check(&arch.name, &spec::tensor_shapes(&specs), tensors, origin)?;
         let mut params = ParamMaker::new(device);
         let layers = specs.iter().map(|spec| {
@@ -231,21 +234,28 @@ impl Nodes for Pass<'_> {
         shortcut: Option<Tensor<4>>,
     ) -> Tensor<4> {
         let (layer, spec) = (&self.net.layers[index], &self.net.specs[index]);
+        let activation = layer.log2_scale.as_ref().zip(spec.act_bits);
+        let activation = activation.map(|(scale, bits)| {
+            let exponent = quantizer::exponent_of(&scale.val());
+            (scale.val(), ActivationQuantizer { exponent, largest: quantizer::largest_level(bits) })
+        });
         let fused = self.net.has_kernels(&input.device());
-        let mut y = if fused { self.convolve(index, input) } else { self.convolve_generic(index, input) };
+        if fused && let Some((scale, quantizer)) = activation {
+            let (weights, conv) = self.operands(index);
+            return ops::quantized_unit(input, weights, shortcut, scale, (conv, quantizer));
+        }
+        let mut y = if fused {
+            let (weights, conv) = self.operands(index);
+            ops::convolve(input, weights, conv)
+        } else {
+            self.convolve_generic(index, input)
+        };
         if let Some(shortcut) = shortcut {
             y = y + shortcut;
         }
-        match (&layer.log2_scale, spec.act_bits) {
-            (Some(scale), Some(bits)) => {
-                let exponent = quantizer::exponent_of(&scale.val());
-                if fused {
-                    let quantizer = ActivationQuantizer { exponent, largest: quantizer::largest_level(bits) };
-                    return ops::quantize_activation(y, scale.val(), quantizer);
-                }
-                quantizer::quantize_activation(y, scale.val(), exponent, bits)
-            }
-            _ => y,
+        match activation {
+            Some((scale, quantizer)) => quantizer::quantize_activation(y, scale, quantizer),
+            None => y,
         }
     }
 
@@ -256,12 +266,13 @@ impl Nodes for Pass<'_> {
 }
 
 impl Pass<'_> {
-    fn convolve(&self, index: usize, input: Tensor<4>) -> Tensor<4> {
+    /// What the kernels convolve by.
+    fn operands(&self, index: usize) -> (Weights, ConvSpec) {
         let (layer, spec) = (&self.net.layers[index], &self.net.specs[index]);
         let rounding = Rounding { taps: self.taps(index), bias_exponents: self.wiring.acc[index].clone() };
         let (taps, rounding) = (spec.tap_map.clone(), Some(Arc::new(rounding)));
-        let conv = ConvSpec { geometry: spec.geometry, taps, rounding };
-        ops::convolve(input, layer.weight.val(), layer.bias.val(), layer.log2_step.val(), conv)
+        let (weight, bias, log2_step) = (layer.weight.val(), layer.bias.val(), layer.log2_step.val());
+        (Weights { weight, bias, log2_step }, ConvSpec { geometry: spec.geometry, taps, rounding })
     }
 
     fn convolve_generic(&self, index: usize, input: Tensor<4>) -> Tensor<4> {

@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, TensorData};
 use eqo_checkpoints::codebook::Codebook;
 use eqo_checkpoints::scales;
 
-use crate::kernels::TapQuantizer;
+use crate::kernels::{ActivationQuantizer, TapQuantizer};
 
 /// [`scales::round_half_up`] of every element; no gradient.
 fn round_half_up<const D: usize>(x: Tensor<D>) -> Tensor<D> {
@@ -68,14 +68,17 @@ pub(crate) fn quantize_bias(bias: Tensor<1>, step: Tensor<1>) -> Tensor<1> {
     bias + (rounded - untracked)
 }
 
-/// Unsigned activation `clamp(floor(x/s + 0.5), 0, 2^bits − 1) · s` with `s = 2^round(log2_scale)`.
+/// Unsigned activation `clamp(floor(x/s + 0.5), 0, 2^bits − 1) · s` with `s = 2^round(log2_scale)`, which `quantizer` has.
 ///
 /// Gradients are those of learned step size quantization (Esser et al. 2020, eq. 3 and §2.2) with the rounding of the
 /// logarithm passed straight through: 1 inside and 0 outside the range for `x`; for `log2_scale` the sum of
 /// `s·ln 2·(q − x/s)` inside, `s·ln 2·(2^bits − 1)` above, times `1/sqrt(values per image · (2^bits − 1))`.
-pub(crate) fn quantize_activation(x: Tensor<4>, log2_scale: Tensor<1>, exponent: i32, bits: u8) -> Tensor<4> {
+pub(crate) fn quantize_activation(
+    x: Tensor<4>,
+    log2_scale: Tensor<1>,
+    ActivationQuantizer { exponent, largest }: ActivationQuantizer,
+) -> Tensor<4> {
     let step = 2.0_f32.powi(exponent);
-    let largest = largest_level(bits);
     let untracked = x.clone().detach();
     let levels = round_half_up(untracked.clone() / step).clamp(0.0, largest);
     if !x.is_autodiff() {
@@ -122,7 +125,8 @@ mod tests {
             let exponent = i32::from(shift) - 9;
             for device in [device.clone(), device.clone().autodiff()] {
                 let scale = Tensor::<1>::from_floats([exponent as f32], &device);
-                let y = host(quantize_activation(row(&x, &device), scale, exponent, bits));
+                let quantizer = ActivationQuantizer { exponent, largest: largest_level(bits) };
+                let y = host(quantize_activation(row(&x, &device), scale, quantizer));
                 for (&acc, y) in acc.iter().zip(y) {
                     assert_eq!(y * 2.0_f32.powi(-exponent), requantize(acc, shift, bits) as f32, "{acc}");
                 }
@@ -138,7 +142,8 @@ mod tests {
         let x = row(&values, &device).require_grad();
         let scale = Tensor::<1>::from_floats([-2.2], &device).require_grad();
         assert_eq!(exponent_of(&scale), exponent);
-        let y = quantize_activation(x.clone(), scale.clone(), exponent, bits);
+        let quantizer = ActivationQuantizer { exponent, largest: largest_level(bits) };
+        let y = quantize_activation(x.clone(), scale.clone(), quantizer);
         let upstream: Vec<f32> = (1..=8).map(|i| i as f32).collect();
         let grads = (y * row(&upstream, &device)).sum().backward();
         let inside = |v: f32| v > 0.0 && v < 1.75;
@@ -162,7 +167,7 @@ mod tests {
         let values = [-3.0_f32, -1.1, -0.24, 0.26, 0.74, 2.6];
         let u = Tensor::<1>::from_floats(values, &device).reshape([1, 1, 6]).require_grad();
         let log2_step = Tensor::<2>::from_floats([[-1.2]], &device).require_grad();
-        let quantizer = TapQuantizer { codebook: Codebook::new(&[0, 1, 2]), exponents: vec![vec![-1]] };
+        let quantizer = TapQuantizer { codebook: Codebook::new(&[0, 1, 2], 0), exponents: vec![vec![-1]] };
         let quantized = quantize_taps(u.clone(), log2_step.clone(), &quantizer);
         assert_eq!(host(quantized.clone()), [-2.0, -1.0, 0.0, 0.5, 0.5, 1.5]);
         let grads = quantized.sum().backward();

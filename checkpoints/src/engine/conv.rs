@@ -1,7 +1,6 @@
 //! One convolution with its weights laid out for the matrix products.
 
 use super::product::multiply;
-use crate::arith::code_value;
 use crate::graph::Conv;
 use crate::layout::{ConvLayout, RingElement};
 use crate::weights::LayerWeights;
@@ -50,7 +49,7 @@ impl<W: RingElement> Matrices<W> {
             let (tap, within) = (position / per_tap, position % per_tap);
             let target = &mut weights[((tap * outs + out) * per_tap + within) * ins..][..ins];
             for (target, &code) in target.iter_mut().zip(codes) {
-                let value = W::from_i64(code_value(code, conv.exponents(position)));
+                let value = W::from_i64(conv.weight_value(position, code));
                 *target = value.shifted(conv.tap_shift(position, out));
             }
         }

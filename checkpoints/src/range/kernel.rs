@@ -1,6 +1,5 @@
 //! Bounds of one convolution by its effective integer kernel.
 
-use crate::arith::code_value;
 use crate::graph::Conv;
 use crate::weights::LayerWeights;
 use crate::winograd::EffectiveTerm;
@@ -36,7 +35,7 @@ pub fn conv_bounds(
 /// The weight's value with its tap shift.
 fn tap_value(conv: &Conv, layer: &LayerWeights, [position, out, channel]: [usize; 3]) -> i128 {
     let code = layer.codes[(position * conv.out_channels + out) * conv.in_channels + channel];
-    i128::from(code_value(code, conv.exponents(position))) << conv.tap_shift(position, out)
+    i128::from(conv.weight_value(position, code)) << conv.tap_shift(position, out)
 }
 
 /// How tap weights become the kernel of each output of a tile; a direct convolution is a tile of one output.

@@ -68,7 +68,7 @@ impl<Tiles: Iterator<Item = Algorithm>> Blocks<'_, Tiles> {
         let algorithm = self.tiles.next().unwrap_or(Algorithm::F2x2);
         let spec = direct(self.network, self.network.last(), [3, 1, padding], out_channels);
         let exponents = exponents(self.network, algorithm.taps());
-        ConvSpec { algorithm, exponents, ..spec }
+        ConvSpec { algorithm, offset: offset(self.network, &exponents), exponents, ..spec }
     }
 }
 
@@ -79,6 +79,7 @@ fn push(network: &mut Network, spec: ConvSpec) -> NodeId {
 /// A direct convolution with `[kernel, stride, padding]`.
 fn direct(network: &mut Network, input: NodeId, sizes: [usize; 3], out_channels: usize) -> ConvSpec {
     let [kernel, stride, padding] = sizes;
+    let exponents = exponents(network, kernel * kernel);
     ConvSpec {
         input,
         algorithm: Algorithm::Direct,
@@ -86,10 +87,15 @@ fn direct(network: &mut Network, input: NodeId, sizes: [usize; 3], out_channels:
         stride,
         padding,
         out_channels,
-        exponents: exponents(network, kernel * kernel),
+        offset: offset(network, &exponents),
+        exponents,
         act_bits: Some(network.rng.random_range(2..=8)),
         shortcut: None,
     }
+}
+
+fn offset(network: &Network, exponents: &[Vec<u8>]) -> u8 {
+    u8::from(network.mid_rise && exponents[0].len() % 2 == 1)
 }
 
 /// Two's complement or exponents with gaps, one list for the layer or one for every position.

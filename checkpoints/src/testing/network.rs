@@ -17,6 +17,8 @@ pub(super) struct Network {
     /// Range of every node's channels; for accumulators, which only shortcuts read, 0 to their typical size.
     ranges: Vec<Vec<(i64, i64)>>,
     weights: Weights,
+    /// Whether weights of an odd number of bits are offset.
+    pub(super) mid_rise: bool,
 }
 
 /// What a convolution must look like; weights, shifts and biases are drawn at random.
@@ -29,6 +31,8 @@ pub(super) struct ConvSpec {
     pub(super) out_channels: usize,
     /// Exponents of the weight bits, one list or one a position.
     pub(super) exponents: Vec<Vec<u8>>,
+    /// What is added to the value of every code, 0 or 1.
+    pub(super) offset: u8,
     /// Bits of the activation; `None` leaves the accumulators.
     pub(super) act_bits: Option<u8>,
     /// Node, stride and channel offset of the residual.
@@ -42,7 +46,7 @@ impl Network {
         let ranges = vec![offsets.iter().map(|&o| (-i64::from(o), 255 - i64::from(o))).collect()];
         let input = Node { name: "input".to_owned(), op: Op::Input(Input { height, width, offsets }) };
         let shapes = vec![[channels, height, width]];
-        Self { rng, seed, nodes: vec![input], shapes, ranges, weights: Weights::default() }
+        Self { rng, seed, nodes: vec![input], shapes, ranges, weights: Weights::default(), mid_rise: false }
     }
 
     pub(super) fn last(&self) -> NodeId {
@@ -70,6 +74,7 @@ impl Network {
             padding: spec.padding,
             algorithm: spec.algorithm,
             weight_exponents: spec.exponents,
+            weight_offset: spec.offset,
             tap_shifts,
             shortcut: None,
             ring_bits: vec![0; spec.out_channels],

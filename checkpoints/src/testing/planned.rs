@@ -41,6 +41,7 @@ fn linear(layer: &LayerPlan, input: NodeId, out_channels: usize) -> ConvSpec {
         padding: 0,
         out_channels,
         exponents: vec![layer.weight_exponents()],
+        offset: layer.weight_offset(),
         act_bits: None,
         shortcut: None,
     }

@@ -3,7 +3,8 @@
 //! `M[t][o] = Σ_i W[t][o][i] · R[t][i]` for every tap t (Winograd), or summed over all positions (direct). Each **bit** of
 //! each weight code is the choice of one COT whose correlation is the client's whole row `R[t][i]`: bit i with exponent k_i
 //! contributes `bit · 2^(k_i) · row`, negatively for the top bit, so a ring of `l_o − k_t − k_i` bits is enough when tap t is
-//! shifted left by k_t afterwards (CrypTFlow2's COT matmul with the roles of EQO, arXiv 2404.09404, §4).
+//! shifted left by k_t afterwards (CrypTFlow2's COT matmul with the roles of EQO, arXiv 2404.09404, §4). The offset of
+//! mid-rise weights is public: the client adds it times its rows by itself.
 //!
 //! In a network R is the client's mask, so all of this is done before the image is known; online the server multiplies the
 //! masked activations, which it knows, in the clear ([`Products::plain`]).
@@ -13,7 +14,7 @@
 //! *Cost*: n = positions·out·in·bits OTs sent by the client, `ceil(n / 8)` bytes to the client, then
 //! `ceil(Σ (l_o − k_t − k_i)·lanes / 8)` bytes back; 2 rounds.
 
-use eqo_checkpoints::arith::{code_bit, code_value};
+use eqo_checkpoints::arith::code_bit;
 use eqo_checkpoints::graph::Conv;
 use eqo_checkpoints::winograd::Algorithm;
 
@@ -67,7 +68,7 @@ impl Products<'_> {
     /// # Errors
     /// Those of the channel.
     pub fn client(&self, party: &mut Party, drawn: OfferedOts, rows: &[u64]) -> Result<Vec<u64>, Error> {
-        let mut products = vec![0; self.taps() * self.conv.out_channels * self.lanes];
+        let mut products = self.offset_products(rows);
         let correlation = |ot: usize| {
             let at = self.weight_bit(ot);
             Correlation { values: self.row(rows, at.position, at.input), bits: self.payload_bits(&at) }
@@ -98,10 +99,32 @@ impl Products<'_> {
         for (index, &code) in codes.iter().enumerate() {
             let (position, out, input) =
                 (index / in_channels / out_channels, index / in_channels % out_channels, index % in_channels);
-            let value = code_value(code, self.conv.exponents(position)) as u64;
+            let value = self.conv.weight_value(position, code) as u64;
             let row = self.row(rows, position, input);
             for (sum, &element) in self.target(&mut products, position, out).iter_mut().zip(row) {
                 *sum = sum.wrapping_add(value.wrapping_mul(element));
+            }
+        }
+        products
+    }
+
+    /// What the offset of all weights contributes, which the owner of the rows knows: `offset · Σ_i R[t][i]` for every output
+    /// channel.
+    fn offset_products(&self, rows: &[u64]) -> Vec<u64> {
+        let Conv { in_channels, out_channels, weight_offset, .. } = *self.conv;
+        let mut products = vec![0; self.taps() * out_channels * self.lanes];
+        if weight_offset == 0 {
+            return products;
+        }
+        for (position, out) in
+            (0..self.conv.positions()).flat_map(|p| (0..out_channels).map(move |out| (p, out)))
+        {
+            for input in 0..in_channels {
+                let sums = self.target(&mut products, position, out).iter_mut();
+                let row = self.row(rows, position, input);
+                sums.zip(row).for_each(|(sum, &value)| {
+                    *sum = sum.wrapping_add(value.wrapping_mul(weight_offset.into()))
+                });
             }
         }
         products

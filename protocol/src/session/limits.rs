@@ -150,6 +150,7 @@ mod tests {
             padding: 0,
             algorithm: Algorithm::Direct,
             weight_exponents: vec![vec![0, 1]],
+            weight_offset: 0,
             tap_shifts: vec![vec![0; channels]],
             shortcut,
             ring_bits: vec![12; channels],

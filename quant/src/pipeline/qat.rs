@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use eqo_checkpoints::plan::BitPlan;
+use eqo_train::qat::Domain;
 use eqo_train::recipe::FitSection;
 use eqo_train::tensors::NamedTensors;
 use eqo_train::{Classifier, QatNet, import};
@@ -57,7 +58,7 @@ impl Pipeline {
         let gradual =
             bits.iter().map(|&bits| (format!("qat-{bits}"), qat.phase(), at_least(&self.plan, bits)));
         let last = ("qat".to_owned(), qat.fit.clone(), self.plan.clone());
-        let mut inputs = self.float_inputs.clone();
+        let mut inputs = hash_inputs(&[&self.float_inputs, &qat.domain]);
         let phase = |(stage, section, plan): (String, FitSection, BitPlan)| {
             inputs = hash_inputs(&[&inputs, &section, &plan]);
             Phase { stage, section, plan, inputs: inputs.clone() }
@@ -70,7 +71,11 @@ impl Pipeline {
         let normalization = self.normalization();
         let folded = fold::fold(&self.arch, float, &normalization)?;
         let calibration = &self.images.calibration;
-        Ok(QatNet::from_folded(&self.arch, plan, &folded, normalization, calibration, &self.device)?)
+        let net = QatNet::from_folded(&self.arch, plan, &folded, normalization, calibration, &self.device)?;
+        match self.recipe.qat.domain {
+            Domain::Spatial => Ok(net),
+            Domain::Winograd => Ok(net.in_winograd_domain()?),
+        }
     }
 
     fn train_phase(

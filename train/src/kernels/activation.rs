@@ -17,14 +17,10 @@ pub(crate) struct ActivationQuantizer {
 }
 
 impl ActivationQuantizer {
-    /// The rounded numbers.
-    pub(crate) fn quantize(&self, x: &[f32]) -> Vec<f32> {
+    /// Rounds `x` into `rounded`, which is as long.
+    pub(super) fn quantize(&self, x: &[f32], rounded: &mut [f32]) {
         let (step, inverse) = self.steps();
-        let mut rounded = vec![0.0; x.len()];
-        rounded.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(rounded, x)| {
-            Arch::new().dispatch(Quantize { x, rounded, step, inverse, largest: self.largest });
-        });
-        rounded
+        Arch::new().dispatch(Quantize { x, rounded, step, inverse, largest: self.largest });
     }
 
     /// The gradient of `x`, into `upstream`: unchanged inside the range and 0 outside. Returns that of the step's

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::bands::{self, bands, split_rows};
+use super::bands::{self, Band, Rows, bands, write_bands};
+use super::fresh::filled;
 use super::gemm::{View, multiply_into};
 use super::scratch::with_scratch;
 use super::shape::ConvShape;
@@ -12,36 +13,42 @@ use super::strip::{Strip, Strips};
 use super::sum::sum_images;
 use super::winograd::Gradients;
 
-/// `y` `[out, h', w', images]` for `x` `[in, h, w, images]` and the kernel `[k², out, in]`.
-pub(crate) fn forward(shape: ConvShape, (x, kernel, bias): (&[f32], &[f32], &[f32])) -> Vec<f32> {
+/// `y` `[out, h', w', images]` for `x` `[in, h, w, images]` and the kernel `[k², out, in]`, and what `finish` makes of it,
+/// see [`super::convolve`].
+pub(super) fn forward<const N: usize>(
+    shape: ConvShape,
+    (x, kernel, bias): (&[f32], &[f32], &[f32]),
+    finish: impl Fn(usize, [&mut [f32]; N]) + Sync,
+) -> [Vec<f32>; N] {
     let [height, width] = shape.output_size();
-    let mut y = vec![0.0; shape.output_len()];
-    let row = width * shape.images;
-    let rows = bands(height);
-    let outputs = split_rows(&mut y, height * row, row, &rows);
+    let bands = bands(height);
+    let rows = Rows { planes: shape.outputs, row: width * shape.images, bands: &bands };
     let strips = strips(&shape);
     let windows = shape.inputs * shape.kernel * shape.kernel;
     let matrix = by_output(&shape, kernel);
-    rows.into_par_iter().zip(outputs).for_each(|(band, mut outputs)| {
+    let work = |mut band: Band<'_, N>| {
         let lengths = [windows, shape.outputs].map(|rows| rows * strips.columns());
+        let first = band.rows().start;
         with_scratch(lengths, |columns, product| {
-            for strip in band.clone().flat_map(|row| strips.of_row(row)) {
-                let count = strip.columns();
-                gather(&shape, &strip, x, columns);
-                let (a, b) =
-                    (View::dense(&matrix, shape.outputs, windows), View::dense(columns, windows, count));
-                multiply_into(product, a, b, false);
-                for ((output, values), &bias) in outputs.iter_mut().zip(product.chunks_exact(count)).zip(bias)
-                {
-                    for (index, from) in pieces(&shape, &strip, strip.row - band.start, width).enumerate() {
-                        let values = &values[index * strip.images.len()..];
-                        output[from].iter_mut().zip(values).for_each(|(y, value)| *y = value + bias);
+            for row in band.rows() {
+                for strip in strips.of_row(row) {
+                    let count = strip.columns();
+                    gather(&shape, &strip, x, columns);
+                    let a = View::dense(&matrix, shape.outputs, windows);
+                    multiply_into(product, a, View::dense(columns, windows, count), false);
+                    let planes = band.outputs[0].iter_mut().zip(product.chunks_exact(count)).zip(bias);
+                    for ((output, values), &bias) in planes {
+                        for (index, from) in pieces(&shape, &strip, row - first, width).enumerate() {
+                            let values = &values[index * strip.images.len()..];
+                            output[from].iter_mut().zip(values).for_each(|(y, value)| *y = value + bias);
+                        }
                     }
                 }
+                band.visit(row..row + 1, &finish);
             }
         });
-    });
-    y
+    };
+    write_bands(rows, work).0
 }
 
 /// Gradients for the output's gradient `dy`; that of the input only if `with_input`.
@@ -81,13 +88,12 @@ fn kernel_gradient(shape: ConvShape, x: &[f32], dy: &[f32]) -> Vec<f32> {
 fn input_gradient(shape: ConvShape, kernel: &[f32], dy: &[f32]) -> Vec<f32> {
     let [height, _] = shape.output_size();
     let strips = strips(&shape);
-    let mut dx = vec![0.0; shape.input_len()];
     let plane = shape.height * shape.width * shape.images;
     let squares = shape.kernel * shape.kernel;
     let matrix = by_output(&shape, kernel);
     let windows = shape.inputs * squares;
     let channels = shape.inputs.div_ceil(bands(shape.inputs).len().max(1));
-    dx.par_chunks_mut((channels * plane).max(1)).enumerate().for_each(|(index, dx)| {
+    filled(shape.input_len(), (channels * plane).max(1), |index, dx| {
         let mine = dx.len() / plane * squares;
         let lengths = [mine, shape.outputs].map(|rows| rows * strips.columns());
         let first = index * channels * squares;
@@ -102,8 +108,7 @@ fn input_gradient(shape: ConvShape, kernel: &[f32], dy: &[f32]) -> Vec<f32> {
                 scatter(&shape, &strip, columns, dx);
             }
         });
-    });
-    dx
+    })
 }
 
 fn strips(shape: &ConvShape) -> Strips {

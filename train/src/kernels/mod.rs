@@ -9,6 +9,8 @@
 mod activation;
 mod bands;
 mod direct;
+mod finish;
+mod fresh;
 mod gemm;
 mod halo;
 mod lanes;
@@ -25,6 +27,7 @@ mod winograd;
 use eqo_checkpoints::winograd::Algorithm;
 
 pub(crate) use activation::ActivationQuantizer;
+pub(crate) use finish::Finish;
 pub(crate) use norm::{Normalizer, moments};
 pub(crate) use shape::ConvShape;
 pub(crate) use taps::{TapMap, TapQuantizer};
@@ -36,10 +39,32 @@ pub(crate) fn forward(
     shape: ConvShape,
     operands: (&[f32], &[f32], &[f32]),
 ) -> Vec<f32> {
+    let [y] = convolve(algorithm, shape, operands, |_, _| ());
+    y
+}
+
+/// `y` as [`forward`]'s plus the residual, and its rounding.
+pub(crate) fn forward_unit(
+    algorithm: Algorithm,
+    shape: ConvShape,
+    operands: (&[f32], &[f32], &[f32]),
+    finish: &Finish<'_>,
+) -> [Vec<f32>; 2] {
+    convolve(algorithm, shape, operands, |at, [y, rounded]| finish.row(at, y, rounded))
+}
+
+/// A new tensor for the convolution and those that `finish` derives from it, a part of a row of pixels at a time: where
+/// the part starts in a tensor, and the part in each.
+fn convolve<const N: usize>(
+    algorithm: Algorithm,
+    shape: ConvShape,
+    operands: (&[f32], &[f32], &[f32]),
+    finish: impl Fn(usize, [&mut [f32]; N]) + Sync,
+) -> [Vec<f32>; N] {
     match algorithm {
-        Algorithm::Direct => direct::forward(shape, operands),
-        Algorithm::F2x2 => winograd::forward(tile::F2, shape, operands),
-        Algorithm::F4x4 => winograd::forward(tile::F4, shape, operands),
+        Algorithm::Direct => direct::forward(shape, operands, finish),
+        Algorithm::F2x2 => winograd::forward(tile::F2, shape, operands, finish),
+        Algorithm::F4x4 => winograd::forward(tile::F4, shape, operands, finish),
     }
 }
 

@@ -3,6 +3,8 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::fresh::filled;
+
 /// Partial sums that one vector of additions updates.
 const SUMS: usize = 16;
 
@@ -38,15 +40,12 @@ impl Normalizer {
     /// `(x − mean)·inverse·gamma + beta`, then the ReLU.
     pub(crate) fn normalize(&self, x: &[f32], gamma: &[f32], beta: &[f32]) -> Vec<f32> {
         let plane = (x.len() / self.mean.len().max(1)).max(1);
-        let mut y = vec![0.0; x.len()];
-        y.par_chunks_exact_mut(plane).zip(x.par_chunks_exact(plane)).enumerate().for_each(
-            |(channel, (y, x))| {
-                let factor = self.inverse[channel] * gamma[channel];
-                let (mean, offset, relu) = (self.mean[channel], beta[channel], self.relu);
-                Arch::new().dispatch(Affine { x, y, mean, factor, offset, relu });
-            },
-        );
-        y
+        filled(x.len(), plane, |channel, y| {
+            let factor = self.inverse[channel] * gamma[channel];
+            let (mean, offset, relu) = (self.mean[channel], beta[channel], self.relu);
+            let x = &x[channel * plane..][..plane];
+            Arch::new().dispatch(Affine { x, y, mean, factor, offset, relu });
+        })
     }
 
     /// Gradients for the output's gradient `upstream`.

@@ -25,10 +25,4 @@ impl ConvShape {
     pub(crate) fn input_len(&self) -> usize {
         self.inputs * self.height * self.width * self.images
     }
-
-    /// Elements of the output tensor.
-    pub(crate) fn output_len(&self) -> usize {
-        let [height, width] = self.output_size();
-        self.outputs * height * width * self.images
-    }
 }

@@ -10,6 +10,10 @@ fn integers(count: usize, seed: usize) -> Vec<f32> {
     (0..count).map(|index| ((index * 7919 + seed * 104_729 + index / 13) % 9) as f32 - 4.0).collect()
 }
 
+fn output_len(shape: ConvShape) -> usize {
+    shape.outputs * shape.images * shape.output_size().iter().product::<usize>()
+}
+
 fn dot(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
@@ -81,11 +85,33 @@ proptest! {
         }
     }
 
+    #[test]
+    fn a_unit_is_the_convolution_plus_the_residual_and_its_rounding(shape in shapes(), seed in 0..100_usize) {
+        let activation = ActivationQuantizer { exponent: 2, largest: 7.0 };
+        for algorithm in Algorithm::ALL {
+            let positions = if algorithm == Algorithm::Direct { 9 } else { algorithm.taps() };
+            let x = integers(shape.input_len(), seed);
+            let taps = integers(positions * shape.outputs * shape.inputs, seed + 1);
+            let bias = integers(shape.outputs, seed + 2);
+            let y = forward(algorithm, shape, (&x, &taps, &bias));
+            let residual = integers(y.len(), seed + 3);
+            for residual in [None, Some(residual.as_slice())] {
+                let finish = Finish { residual, activation };
+                let [sum, rounded] = forward_unit(algorithm, shape, (&x, &taps, &bias), &finish);
+                let added = |at: usize| residual.map_or(0.0, |residual| residual[at]);
+                let want: Vec<f32> = y.iter().enumerate().map(|(at, y)| y + added(at)).collect();
+                prop_assert!(sum == want);
+                let steps = |sum: f32| (sum / 4.0 + 0.5).floor().clamp(0.0, 7.0) * 4.0;
+                prop_assert!(rounded.iter().zip(&want).all(|(&rounded, &sum)| rounded == steps(sum)));
+            }
+        }
+    }
+
     /// A convolution is linear in its input and in its taps, so both gradients are fixed by inner products.
     #[test]
     fn gradients_are_the_adjoints_of_the_forward_pass(shape in shapes(), seed in 0..100_usize) {
         let x = integers(shape.input_len(), seed);
-        let upstream = integers(shape.output_len(), seed + 3);
+        let upstream = integers(output_len(shape), seed + 3);
         for algorithm in Algorithm::ALL {
             let positions = if algorithm == Algorithm::Direct { 9 } else { algorithm.taps() };
             let taps = integers(positions * shape.outputs * shape.inputs, seed + 1);
@@ -125,7 +151,7 @@ fn strided_and_pointwise_kernels_have_exact_adjoints_too() {
         };
         let x = integers(shape.input_len(), 1);
         let weights = integers(kernel * kernel * 12, 2);
-        let upstream = integers(shape.output_len(), 3);
+        let upstream = integers(output_len(shape), 3);
         let zeros = vec![0.0; 4];
         let y = forward(Algorithm::Direct, shape, (&x, &weights, &zeros));
         assert_eq!(y, sliding_windows(shape, &x, &weights, &zeros));
@@ -151,7 +177,7 @@ fn bits_do_not_depend_on_the_number_of_threads() {
     let fractions = |count: usize, seed: usize| -> Vec<f32> {
         integers(count, seed).into_iter().enumerate().map(|(at, value)| value / (at % 7 + 3) as f32).collect()
     };
-    let (x, upstream) = (fractions(shape.input_len(), 1), fractions(shape.output_len(), 2));
+    let (x, upstream) = (fractions(shape.input_len(), 1), fractions(output_len(shape), 2));
     for algorithm in Algorithm::ALL {
         let positions = if algorithm == Algorithm::Direct { 9 } else { algorithm.taps() };
         let taps = fractions(positions * 30, 3);
@@ -224,5 +250,7 @@ fn a_nan_goes_through_every_kernel_that_clamps() {
     let x = [1.0, f32::NAN, -1.0];
     let normalizer = Normalizer { mean: vec![0.0], inverse: vec![1.0], of_batch: false, relu: true };
     assert!(normalizer.normalize(&x, &[1.0], &[0.0])[1].is_nan());
-    assert!(ActivationQuantizer { exponent: 0, largest: 3.0 }.quantize(&x)[1].is_nan());
+    let mut rounded = [0.0; 3];
+    ActivationQuantizer { exponent: 0, largest: 3.0 }.quantize(&x, &mut rounded);
+    assert!(rounded[1].is_nan());
 }

@@ -7,9 +7,8 @@
 use std::ops::Range;
 
 use pulp::Arch;
-use rayon::prelude::*;
 
-use super::bands::{self, bands, split_rows};
+use super::bands::{self, Band, Rows, bands, write_bands};
 use super::gemm::{View, multiply_into};
 use super::halo::{Halo, Sink};
 use super::scratch::with_scratch;
@@ -53,40 +52,35 @@ impl Plan {
     }
 }
 
-/// `y` `[out, h', w', images]` for `x` `[in, h, w, images]` and taps `u` `[t², out, in]`.
-pub(crate) fn forward<A: Tile<T, M>, const T: usize, const M: usize>(
+/// `y` `[out, h', w', images]` for `x` `[in, h, w, images]` and taps `u` `[t², out, in]`, and what `finish` makes of it,
+/// see [`super::convolve`].
+pub(super) fn forward<A: Tile<T, M>, const T: usize, const M: usize, const N: usize>(
     tile: A,
     shape: ConvShape,
     (x, u, bias): (&[f32], &[f32], &[f32]),
-) -> Vec<f32> {
+    finish: impl Fn(usize, [&mut [f32]; N]) + Sync,
+) -> [Vec<f32>; N] {
     let plan = Plan::new::<T, M>(shape);
-    let mut y = vec![0.0; shape.output_len()];
-    let row = plan.size[1] * shape.images;
+    let [height, width] = plan.size;
     let tile_bands = bands(plan.tile_rows);
-    let rows: Vec<_> = tile_bands.iter().map(|band| band.start * M..plan.size[0].min(band.end * M)).collect();
-    let outputs = split_rows(&mut y, plan.size[0] * row, row, &rows);
-    let jobs: Vec<_> = tile_bands.into_iter().zip(outputs).collect();
+    let bands: Vec<_> = tile_bands.iter().map(|band| band.start * M..height.min(band.end * M)).collect();
+    let rows = Rows { planes: shape.outputs, row: width * shape.images, bands: &bands };
     let lengths = plan.scratch::<T>();
-    jobs.into_par_iter().for_each(|(band, mut outputs)| {
+    let work = |mut band: Band<'_, N>| {
+        let first_row = band.rows().start;
         with_scratch(lengths, |v, m| {
-            for strip in band.clone().flat_map(|row| plan.strips.of_row(row)) {
-                let strip = &strip;
-                Arch::new().dispatch(InputTransform { tile, plan, strip, x, v });
-                products::<T>(&plan, strip.columns(), u, v, m);
-                let first_row = band.start * M;
-                Arch::new().dispatch(OutputTransform {
-                    tile,
-                    plan,
-                    strip,
-                    m,
-                    bias,
-                    outputs: &mut outputs,
-                    first_row,
-                });
+            for row in tile_bands[band.index].clone() {
+                for strip in &plan.strips.of_row(row).collect::<Vec<_>>() {
+                    Arch::new().dispatch(InputTransform { tile, plan, strip, x, v });
+                    products::<T>(&plan, strip.columns(), u, v, m);
+                    let outputs = &mut band.outputs[0];
+                    Arch::new().dispatch(OutputTransform { tile, plan, strip, m, bias, outputs, first_row });
+                }
+                band.visit(row * M..height.min((row + 1) * M), &finish);
             }
         });
-    });
-    y
+    };
+    write_bands(rows, work).0
 }
 
 /// Gradients for the output's gradient `dy`; that of the input only if `with_input`.
@@ -97,7 +91,6 @@ pub(crate) fn backward<A: Tile<T, M>, const T: usize, const M: usize>(
     with_input: bool,
 ) -> Gradients {
     let plan = Plan::new::<T, M>(shape);
-    let mut dx = vec![0.0; if with_input { shape.input_len() } else { 0 }];
     let row = shape.width * shape.images;
     let tile_bands = bands(plan.tile_rows);
     let last = tile_bands.len().saturating_sub(1);
@@ -105,23 +98,18 @@ pub(crate) fn backward<A: Tile<T, M>, const T: usize, const M: usize>(
         let end = if index == last { shape.height } else { band.end * M };
         shape.height.min(band.start * M)..shape.height.min(end)
     };
-    let rows: Vec<_> = tile_bands.iter().enumerate().map(owned).collect();
-    let inputs = split_rows(&mut dx, shape.height * row, row, &rows);
-    let jobs: Vec<_> = tile_bands.into_iter().zip(rows).zip(inputs).collect();
-    let parts: Vec<_> = jobs
-        .into_par_iter()
-        .map(|((band, rows), inputs)| {
-            let halo = if with_input { shape.inputs * (T - M) * row } else { 0 };
-            let tiles = band.start * M..band.end * M;
-            let sink = Sink { owned: inputs, rows, tiles, halo: vec![0.0; halo], above: shape.padding, row };
-            backward_band(tile, &plan, band, (x, u, dy), sink)
-        })
-        .collect();
-    let (mut taps, mut edges) = (Vec::new(), Vec::new());
-    for (part, edge) in parts {
-        taps.push(part);
-        edges.push(edge);
-    }
+    let bands: Vec<_> = tile_bands.iter().enumerate().map(owned).collect();
+    let rows = Rows { planes: if with_input { shape.inputs } else { 0 }, row, bands: &bands };
+    let work = |band: Band<'_, 1>| {
+        let halo = if with_input { shape.inputs * (T - M) * row } else { 0 };
+        let (tiles, rows) = (tile_bands[band.index].clone(), band.rows());
+        let [owned] = band.outputs;
+        let reach = tiles.start * M..tiles.end * M;
+        let sink = Sink { owned, rows, tiles: reach, halo: vec![0.0; halo], above: shape.padding, row };
+        backward_band(tile, &plan, tiles, (x, u, dy), sink)
+    };
+    let ([mut dx], parts) = write_bands(rows, work);
+    let (taps, edges): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
     edges.iter().for_each(|edge| edge.add_to(&mut dx, &shape, T - M));
     Gradients { input: dx, taps: bands::sum(taps), bias: sum_images(dy, shape.outputs) }
 }

@@ -3,8 +3,8 @@
 use eqo_checkpoints::plan::BitPlan;
 use ndarray::ArrayD;
 
-use super::QatNet;
 use super::spec::layer_specs;
+use super::{Domain, QatNet};
 use crate::Result;
 use crate::classifier::Classifier;
 
@@ -17,8 +17,9 @@ impl QatNet {
     /// # Errors
     /// [`crate::Error::Plan`] for a plan this quantizer can't follow.
     pub fn replan(&self, plan: &BitPlan) -> Result<Self> {
-        let specs = layer_specs(&self.arch, plan, &self.normalization)?;
         let mut tensors = self.to_tensors();
+        let domain = Domain::of(&self.arch, &self.plan, &tensors);
+        let specs = layer_specs(&self.arch, plan, &self.normalization, domain)?;
         for (before, after) in self.specs.iter().zip(&specs) {
             tensors.insert(format!("{}.log2_step", after.name), ArrayD::zeros(after.step_shape().as_slice()));
             if let (Some(from), Some(to), Some(scale)) =

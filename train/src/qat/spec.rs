@@ -10,6 +10,7 @@ use eqo_checkpoints::plan::{BitPlan, LayerPlan};
 use eqo_checkpoints::winograd::Algorithm;
 use eqo_datasets::Normalization;
 
+use super::Domain;
 use crate::interpret::{geometry, weight_shape, weighted_nodes};
 use crate::kernels::{TapMap, TapQuantizer};
 use crate::winograd::{self, Geometry};
@@ -21,6 +22,8 @@ pub(super) struct LayerSpec {
     pub(super) name: String,
     /// `[out, in, kernel, kernel]`.
     pub(super) shape: [usize; 4],
+    /// Height and width of what is trained for each pair of channels: the kernel's, or the tile's.
+    pub(super) side: usize,
     pub(super) geometry: Geometry,
     pub(super) weight_bits: u8,
     /// Bits of the activation; `None` where the layer ends in its accumulator.
@@ -32,7 +35,7 @@ pub(super) struct LayerSpec {
     pub(super) factors: Vec<f32>,
     /// What a weight's code stands for.
     pub(super) codebook: Codebook,
-    /// From the layer's kernel to its tap weights.
+    /// From what is trained to the tap weights.
     pub(super) tap_map: Arc<TapMap>,
 }
 
@@ -55,11 +58,18 @@ impl LayerSpec {
         exponents.iter().map(spread).collect()
     }
 
-    /// Tap weights `[positions, out, in]` of `weight` `[out, in, kernel, kernel]`, with the input's factors, by tensor
-    /// operations that any device has.
+    /// Shape of the trained weight.
+    pub(super) fn trained_shape(&self) -> [usize; 4] {
+        [self.shape[0], self.shape[1], self.side, self.side]
+    }
+
+    /// Tap weights `[positions, out, in]` of the trained weight, with the input's factors, by tensor operations that any
+    /// device has.
     pub(super) fn generic_taps(&self, weight: Tensor<4>) -> Tensor<3> {
+        let trains_taps = self.side != self.geometry.kernel;
+        let algorithm = if trains_taps { Algorithm::Direct } else { self.geometry.algorithm };
         let factors = self.factor_tensor(&weight.device());
-        winograd::tap_weights(weight * factors, self.geometry.algorithm)
+        winograd::tap_weights(weight * factors, algorithm)
     }
 
     /// The factors, broadcast against `[out, in, kernel, kernel]`.
@@ -73,15 +83,16 @@ pub(super) fn layer_specs(
     arch: &Arch,
     plan: &BitPlan,
     normalization: &Normalization,
+    domain: Domain,
 ) -> Result<Vec<LayerSpec>> {
-    weighted_nodes(arch).map(|node| layer_spec(arch, node, plan, normalization)).collect()
+    weighted_nodes(arch).map(|node| layer_spec((arch, node), plan, normalization, domain)).collect()
 }
 
 fn layer_spec(
-    arch: &Arch,
-    node: &ArchNode,
+    (arch, node): (&Arch, &ArchNode),
     plan: &BitPlan,
     normalization: &Normalization,
+    domain: Domain,
 ) -> Result<LayerSpec> {
     let layer = plan.layers.get(&node.name);
     let layer =
@@ -95,16 +106,21 @@ fn layer_spec(
         ArchOp::Input { .. } | ArchOp::GlobalAvgPool { .. } => (0, false, false),
     };
     let factors = factors(arch, input, shape[1], normalization);
-    let tap_map = TapMap::new(shape, layer.algorithm.transform().as_ref(), &factors);
+    let transform = layer.algorithm.transform();
+    let trained_taps = transform.as_ref().filter(|_| domain == Domain::Winograd);
+    let side = trained_taps.map_or(shape[2], |transform| transform.tile);
+    let mapped = if trained_taps.is_some() { None } else { transform.as_ref() };
+    let tap_map = TapMap::new([shape[0], shape[1], side, side], mapped, &factors);
     Ok(LayerSpec {
         name: node.name.clone(),
         shape,
+        side,
         geometry: Geometry { algorithm: layer.algorithm, kernel: shape[2], stride, padding },
         weight_bits: layer.weight_bits,
         act_bits: relu.then_some(layer.act_bits),
         one_scale,
         factors,
-        codebook: Codebook::new(&layer.weight_exponents()),
+        codebook: Codebook::new(&layer.weight_exponents(), layer.weight_offset()),
         tap_map: Arc::new(tap_map),
     })
 }
@@ -157,7 +173,7 @@ pub(super) fn tensor_shapes(specs: &[LayerSpec]) -> BTreeMap<String, Vec<usize>>
     let mut shapes = BTreeMap::new();
     for spec in specs {
         let mut put = |part: &str, shape: Vec<usize>| shapes.insert(format!("{}.{part}", spec.name), shape);
-        put("weight", spec.shape.to_vec());
+        put("weight", spec.trained_shape().to_vec());
         put("bias", vec![spec.shape[0]]);
         put("log2_step", spec.step_shape().to_vec());
         if spec.act_bits.is_some() {

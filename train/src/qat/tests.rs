@@ -127,6 +127,26 @@ fn a_quantized_network_is_rebuilt_exactly_from_its_tensors() {
 }
 
 #[test]
+fn trained_taps_start_as_those_of_the_kernel_and_stay_in_their_domain() {
+    for tiles in [Algorithm::F2x2, Algorithm::F4x4] {
+        let kernels = planned(&BitPlan::uniform(&tiny_arch(), 3, 6).with_tiles(tiles), &Device::flex());
+        let taps = kernels.in_winograd_domain().unwrap();
+        assert!(taps.export().unwrap() == kernels.export().unwrap());
+        assert_eq!(logits(&taps), logits(&kernels));
+        let tensors = taps.to_tensors();
+        let side = tiles.transform().unwrap().tile;
+        assert_eq!(tensors["second.weight"].shape()[2..], [side; 2]);
+        assert_eq!(tensors["down.weight"].shape(), kernels.to_tensors()["down.weight"].shape());
+        let again = kernels.with_tensors(&tensors, "taps", &Device::flex()).unwrap();
+        assert_eq!(logits(&again), logits(&taps));
+        let coarser = taps.replan(&BitPlan::uniform(&tiny_arch(), 2, 6).with_tiles(tiles)).unwrap();
+        assert_eq!(coarser.to_tensors()["second.weight"], tensors["second.weight"]);
+        let other = taps.replan(&BitPlan::uniform(&tiny_arch(), 2, 6).with_tiles(Algorithm::Direct));
+        assert!(matches!(other.err(), Some(Error::StateDict { .. })));
+    }
+}
+
+#[test]
 fn every_parameter_gets_a_gradient() {
     let device = Device::flex().autodiff();
     let net = net(4, 6, &device);
@@ -158,12 +178,18 @@ fn gradients(net: &QatNet, device: &Device) -> Vec<Vec<f32>> {
 #[test]
 fn kernels_and_generic_operations_are_the_same_network_with_the_same_gradients() {
     let device = Device::flex().autodiff();
-    for (bits, exponents) in [(4, None), (2, None), (3, Some(vec![0, 1, 3]))] {
+    for (bits, exponents, mid_rise, domain) in [
+        (4, None, false, Domain::Spatial),
+        (2, None, false, Domain::Spatial),
+        (3, Some(vec![0, 1, 3]), false, Domain::Spatial),
+        (2, None, true, Domain::Spatial),
+        (3, Some(vec![0, 1, 3]), true, Domain::Winograd),
+    ] {
         let mut plan = BitPlan::uniform(&tiny_arch(), bits, 5);
-        plan.layers.get_mut("third").unwrap().exponents = exponents.filter(|e: &Vec<u8>| e.len() == 3);
-        let net =
-            QatNet::from_folded(&tiny_arch(), &plan, &folded(), NORMALIZATION, &tiny_images(12), &device)
-                .unwrap();
+        plan.layers.values_mut().for_each(|layer| layer.mid_rise = mid_rise);
+        plan.layers.get_mut("third").unwrap().exponents = exponents;
+        let net = planned(&plan, &device);
+        let net = if domain == Domain::Winograd { net.in_winograd_domain().unwrap() } else { net };
         let generic = net.clone().with_generic_operations();
         assert_eq!(logits(&net), logits(&generic));
         let all = gradients(&net, &device).into_iter().zip(gradients(&generic, &device));

@@ -21,6 +21,8 @@ pub struct BitsSection {
     pub activation: u8,
     /// How the products of 3x3 convolutions of stride 1 are arranged; all others are direct.
     pub algorithm: Algorithm,
+    /// Whether weights of `bits.weight` bits lie half a step above their codes, see [`LayerPlan::mid_rise`].
+    pub mid_rise: bool,
     /// A [`BitPlan`] as TOML, for some or all layers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<PathBuf>,
@@ -39,6 +41,9 @@ pub struct LayerBits {
     /// Bits of the activation that the layer puts out, 2 to 8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation: Option<u8>,
+    /// Whether its weights lie half a step above their codes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mid_rise: Option<bool>,
     /// How its products are arranged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<Algorithm>,
@@ -46,7 +51,14 @@ pub struct LayerBits {
 
 impl Default for BitsSection {
     fn default() -> Self {
-        Self { weight: 4, activation: 6, algorithm: Algorithm::F2x2, plan: None, layers: BTreeMap::new() }
+        Self {
+            weight: 4,
+            activation: 6,
+            algorithm: Algorithm::F2x2,
+            mid_rise: false,
+            plan: None,
+            layers: BTreeMap::new(),
+        }
     }
 }
 
@@ -63,6 +75,9 @@ impl BitsSection {
                 layer.algorithm = self.algorithm;
             }
         }
+        for layer in plan.layers.values_mut().filter(|layer| layer.weight_bits == self.weight) {
+            layer.mid_rise = self.mid_rise;
+        }
         if let Some(path) = &self.plan {
             for (name, layer) in read_plan(path)? {
                 *layer_of(&mut plan, arch, &name, &path.display().to_string())? = layer;
@@ -75,6 +90,7 @@ impl BitsSection {
                 (layer.weight_bits, layer.exponents) = (weight, None);
             }
             layer.act_bits = bits.activation.unwrap_or(layer.act_bits);
+            layer.mid_rise = bits.mid_rise.unwrap_or(layer.mid_rise);
             layer.algorithm = bits.algorithm.unwrap_or(layer.algorithm);
         }
         Ok(plan)
@@ -147,6 +163,15 @@ mod tests {
         let tiled = plan("").unwrap();
         assert_eq!(tiled.layers["layer1.0.conv1"].algorithm, Algorithm::F2x2);
         assert_eq!(tiled.layers["layer2.0.conv1"].algorithm, Algorithm::Direct);
+    }
+
+    #[test]
+    fn mid_rise_is_for_weights_of_the_recipes_bits_and_single_layers() {
+        let found =
+            plan("[bits]\nweight = 2\nmid_rise = true\n[bits.layers.linear]\nmid_rise = true").unwrap();
+        let pinned: Vec<&str> =
+            found.layers.iter().filter(|(_, layer)| !layer.mid_rise).map(|(name, _)| name.as_str()).collect();
+        assert_eq!(pinned, ["conv1"]);
     }
 
     #[test]

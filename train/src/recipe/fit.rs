@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{RecipeError, require};
+use crate::qat::Domain;
 
 /// Keys of `[float]` and `[qat]`: linear warm-up, then cosine decay.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,6 +70,8 @@ pub struct QatSection {
     /// Training at the bits of the plan.
     #[serde(flatten)]
     pub fit: FitSection,
+    /// What is trained of a Winograd convolution.
+    pub domain: Domain,
     /// Weight bits of the phases before it, decreasing, each above `bits.weight`; layers with more bits keep theirs.
     pub gradual: Vec<u8>,
     /// Steps of each of these phases.
@@ -133,7 +136,7 @@ impl Default for FitSection {
 impl Default for QatSection {
     fn default() -> Self {
         let fit = FitSection { distill_weight: 1.0, ..FitSection::default() };
-        Self { fit, gradual: Vec::new(), gradual_steps: 200 }
+        Self { fit, domain: Domain::default(), gradual: Vec::new(), gradual_steps: 200 }
     }
 }
 

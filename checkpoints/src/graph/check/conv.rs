@@ -61,6 +61,7 @@ fn check_exponents(node: &Node, conv: &Conv) -> Result<(), Error> {
     if lists != 1 && lists != conv.positions() {
         return Err(fault(node, "weight_exponents", format!("1 or {} lists", conv.positions()), lists));
     }
+    bounded(&node.name, "weight_offset", usize::from(conv.weight_offset), 0, 1)?;
     for list in &conv.weight_exponents {
         if list.len() != conv.weight_bits() || !(2..=8).contains(&list.len()) {
             return Err(fault(node, "weight bits", "2 to 8, the same at every tap", list.len()));

@@ -251,6 +251,7 @@ fn matrix() -> Conv {
         padding: 0,
         algorithm: Algorithm::Direct,
         weight_exponents: vec![(0..WEIGHT_BITS).collect()],
+        weight_offset: 0,
         tap_shifts: vec![vec![0; SIDE]],
         shortcut: None,
         ring_bits: vec![RING; SIDE],
