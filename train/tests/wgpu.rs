@@ -3,7 +3,11 @@
 //! `cargo test --release -p eqo -p eqo-train --features eqo-train/wgpu --test wgpu`
 
 #![cfg(feature = "wgpu")]
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a failed unwrap fails the test; a skip says why")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a failed unwrap fails the test; a skip says why"
+)]
 
 use std::sync::atomic::AtomicBool;
 
@@ -45,15 +49,20 @@ fn quantized(plan: &BitPlan, arch: &Arch, images: &Dataset, device: &Device) -> 
 }
 
 /// Integers of every node, and the losses of three steps of training.
-fn run(plan: &BitPlan, arch: &Arch, device: &Device) -> (Vec<Vec<i64>>, Vec<f32>) {
+fn run(plan: &BitPlan, arch: &Arch, device: &Device) -> (Vec<Vec<i64>>, Vec<f64>) {
     let images = synthetic::generate(1, 8);
     let net = quantized(plan, arch, &images, &Device::flex());
     // Both devices start from the same numbers: calibration sums floats, and may differ by a rounding.
     let net = net.with_tensors(&net.to_tensors(), "the network on flex", &device.clone().autodiff()).unwrap();
     let trace = net.trace(images.pixels()).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let section =
-        FitSection { steps: 3, batch_size: 4, learning_rate: 1e-3, distill_weight: 0.0, ..FitSection::default() };
+    let section = FitSection {
+        steps: 3,
+        batch_size: 4,
+        learning_rate: 1e-3,
+        distill_weight: 0.0,
+        ..FitSection::default()
+    };
     let config = FitConfig::new(&section, &NORMALIZATION, 1, dir.path().to_owned());
     let mut losses = Vec::new();
     let mut progress = |progress: &Progress| losses.push(progress.loss);
@@ -72,7 +81,11 @@ fn a_quantized_network_has_the_same_integers_on_wgpu_and_the_same_losses_in_trai
         let (want_trace, want_losses) = run(&plan, &arch, &Device::flex());
         assert!(trace == want_trace, "{}", algorithm.name());
         for (loss, want) in losses.iter().zip(&want_losses) {
-            assert!((loss - want).abs() <= 1e-3 * want.abs(), "{}: {losses:?} {want_losses:?}", algorithm.name());
+            assert!(
+                (loss - want).abs() <= 1e-3 * want.abs(),
+                "{}: {losses:?} {want_losses:?}",
+                algorithm.name()
+            );
         }
         assert_eq!(losses.len(), 3);
     }

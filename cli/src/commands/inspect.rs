@@ -49,6 +49,7 @@ struct ConvColumns {
     algorithm: Option<&'static str>,
     weight_bits: Option<usize>,
     exponents: Option<Exponents>,
+    weight_offset: Option<u8>,
     /// Bits of the activation; none for accumulators.
     act_bits: Option<u8>,
     /// The widest of its output channels.
@@ -161,6 +162,7 @@ impl ConvColumns {
             algorithm: Some(conv.algorithm.name()),
             weight_bits: Some(conv.weight_bits()),
             exponents: Some(exponents),
+            weight_offset: Some(conv.weight_offset),
             act_bits: match &conv.output {
                 Output::Activation { bits, .. } => Some(*bits),
                 Output::Accumulator => None,
@@ -178,7 +180,7 @@ impl Layer {
             self.node.clone(),
             self.op.to_owned(),
             conv.algorithm.unwrap_or_default().to_owned(),
-            conv.exponents.as_ref().map_or_else(String::new, Exponents::text),
+            conv.exponents_text(),
             number(conv.weight_bits),
             number(conv.act_bits.map(usize::from)),
             number(conv.ring_bits.map(usize::from)),
@@ -189,15 +191,39 @@ impl Layer {
     }
 }
 
-impl Exponents {
-    /// `0-3` for two's complement, the list otherwise, `by tap` for many.
-    fn text(&self) -> String {
-        match self {
-            Self::Layer(list) if list.iter().enumerate().all(|(index, &k)| index == usize::from(k)) => {
-                format!("0-{}", list.len().saturating_sub(1))
-            }
-            Self::Layer(list) => list.iter().map(u8::to_string).collect::<Vec<_>>().join(" "),
-            Self::Taps(_) => "by tap".to_owned(),
+impl ConvColumns {
+    /// `0-3` for consecutive exponents, the list otherwise, `by tap` for many; `+1` for mid-rise.
+    fn exponents_text(&self) -> String {
+        let list = match &self.exponents {
+            Some(Exponents::Layer(list)) => list,
+            Some(Exponents::Taps(_)) => return "by tap".to_owned(),
+            None => return String::new(),
+        };
+        let text = match list.as_slice() {
+            [first, .., last] if list.is_sorted_by(|a, b| a + 1 == *b) => format!("{first}-{last}"),
+            _ => list.iter().map(u8::to_string).collect::<Vec<_>>().join(" "),
+        };
+        match self.weight_offset {
+            Some(offset) if offset > 0 => format!("{text} +{offset}"),
+            _ => text,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exponents_are_short_where_they_are_consecutive() {
+        let text = |exponents, offset| {
+            let exponents = Some(exponents);
+            ConvColumns { exponents, weight_offset: Some(offset), ..ConvColumns::default() }.exponents_text()
+        };
+        assert_eq!(text(Exponents::Layer(vec![0, 1, 2, 3]), 0), "0-3");
+        assert_eq!(text(Exponents::Layer(vec![1, 2]), 1), "1-2 +1");
+        assert_eq!(text(Exponents::Layer(vec![0, 2, 3]), 0), "0 2 3");
+        assert_eq!(text(Exponents::Taps(vec![vec![0, 1]; 16]), 0), "by tap");
+        assert_eq!(ConvColumns::default().exponents_text(), "");
     }
 }
