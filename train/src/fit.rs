@@ -55,7 +55,7 @@ use selection::Selection;
 const ROW_EVERY: usize = 20;
 
 /// Logits `[batch, classes]` of raw pixels `[batch, 3, height, width]` on a device without automatic differentiation.
-pub type Teacher<'a> = &'a dyn Fn(Tensor<4>) -> Tensor<2>;
+pub type Teacher<'a> = &'a (dyn Fn(Tensor<4>) -> Tensor<2> + Sync);
 
 /// How a caller watches and stops a run.
 pub struct Hooks<'a> {

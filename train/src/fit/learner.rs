@@ -40,7 +40,14 @@ impl<'a, N: Layers> Learner<'a, N> {
     }
 
     /// One step at learning rate `rate`, or what isn't finite about it; the network is then left as it is.
+    ///
+    /// Runs on one of the threads that the kernels share: from outside, each of a step's few hundred kernels would wake
+    /// them, wait, and be woken.
     pub(super) fn step(&mut self, batch: &Batch, rate: f64) -> Result<Result<Stepped, Fault>> {
+        rayon::scope(|_| self.step_here(batch, rate))
+    }
+
+    fn step_here(&mut self, batch: &Batch, rate: f64) -> Result<Result<Stepped, Fault>> {
         let Task { teacher, config, .. } = self.task;
         let [_, height, width] = self.net.image_shape();
         let pixels = pixels::to_tensor(&batch.pixels, [height, width], &self.device);

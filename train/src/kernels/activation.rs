@@ -4,9 +4,6 @@ use eqo_checkpoints::scales::round_half_up;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Numbers a thread takes at a time.
-const CHUNK: usize = 1 << 15;
-
 /// Scale and range of an activation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct ActivationQuantizer {
@@ -23,16 +20,20 @@ impl ActivationQuantizer {
         Arch::new().dispatch(Quantize { x, rounded, step, inverse, largest: self.largest });
     }
 
-    /// The gradient of `x`, into `upstream`: unchanged inside the range and 0 outside. Returns that of the step's
-    /// logarithm, not damped: `Σ g·s·ln 2·(q − x/s)` inside, `(2^bits − 1)` above, 0 below.
-    pub(crate) fn gradients(&self, x: &[f32], upstream: &mut [f32]) -> f32 {
+    /// The gradient of `x` `[channels, …]`, into `upstream`: unchanged inside the range and 0 outside. Returns that of the
+    /// step's logarithm, not damped: `Σ g·s·ln 2·(q − x/s)` inside, `(2^bits − 1)` above, 0 below; and the sum of the
+    /// gradient of `x` over each channel, which is that of a bias.
+    pub(crate) fn gradients(&self, x: &[f32], upstream: &mut [f32], channels: usize) -> (f32, Vec<f32>) {
         let (step, inverse) = self.steps();
         let part = |(upstream, x): (&mut [f32], &[f32])| {
             Arch::new().dispatch(Gradients { x, upstream, inverse, largest: self.largest })
         };
-        // Collected in order: the sum's bits must not depend on which thread finishes first.
-        let sums: Vec<f32> = upstream.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).map(part).collect();
-        sums.into_iter().sum::<f32>() * step * std::f32::consts::LN_2
+        let plane = (x.len() / channels.max(1)).max(1);
+        // Collected in order: the sums' bits must not depend on which thread finishes first.
+        let sums: Vec<(f32, f32)> =
+            upstream.par_chunks_mut(plane).zip(x.par_chunks(plane)).map(part).collect();
+        let (slopes, biases): (Vec<f32>, Vec<f32>) = sums.into_iter().unzip();
+        (slopes.into_iter().sum::<f32>() * step * std::f32::consts::LN_2, biases)
     }
 
     fn steps(&self) -> (f32, f32) {
@@ -70,12 +71,13 @@ struct Gradients<'a> {
 const SUMS: usize = 16;
 
 impl WithSimd for Gradients<'_> {
-    type Output = f32;
+    /// Sums of the slopes and of the gradients.
+    type Output = (f32, f32);
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> f32 {
+    fn with_simd<S: Simd>(self, _: S) -> (f32, f32) {
         let Self { x, upstream, inverse, largest } = self;
-        let mut sums = [0.0_f32; SUMS];
+        let (mut sums, mut totals) = ([0.0_f32; SUMS], [0.0_f32; SUMS]);
         let (x_body, x_tail) = x.as_chunks::<SUMS>();
         let (g_body, g_tail) = upstream.as_chunks_mut::<SUMS>();
         for (x, g) in x_body.iter().zip(g_body) {
@@ -83,14 +85,16 @@ impl WithSimd for Gradients<'_> {
                 let (gradient, slope) = one(x[lane] * inverse, g[lane], largest);
                 g[lane] = gradient;
                 sums[lane] += slope;
+                totals[lane] += gradient;
             }
         }
-        for ((x, g), sum) in x_tail.iter().zip(g_tail).zip(&mut sums) {
+        for ((x, g), (sum, total)) in x_tail.iter().zip(g_tail).zip(sums.iter_mut().zip(&mut totals)) {
             let (gradient, slope) = one(x * inverse, *g, largest);
             *g = gradient;
             *sum += slope;
+            *total += gradient;
         }
-        sums.iter().sum()
+        (sums.iter().sum(), totals.iter().sum())
     }
 }
 

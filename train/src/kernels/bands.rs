@@ -28,33 +28,41 @@ pub(super) struct Rows<'a> {
     pub(super) bands: &'a [Range<usize>],
 }
 
-/// One band's rows of `N` new tensors.
+/// One band's rows of `N` new tensors, those that nobody has taken yet.
 pub(super) struct Band<'a, const N: usize> {
     /// Which band.
     pub(super) index: usize,
-    /// `[tensor][plane]`, zero at first.
-    pub(super) outputs: [Vec<&'a mut [f32]>; N],
-    rows: Rows<'a>,
+    /// `[tensor][plane]`.
+    parts: [Vec<Part<'a>>; N],
+    taken: usize,
+    layout: Rows<'a>,
 }
 
-/// `N` new tensors, and what `work` returns for each band.
+/// Consecutive rows of every plane of `N` tensors.
+pub(super) struct Block<'a, const N: usize> {
+    /// First row.
+    pub(super) first: usize,
+    /// `[tensor][plane]`, zero at first.
+    pub(super) planes: [Vec<&'a mut [f32]>; N],
+    layout: Rows<'a>,
+}
+
+/// `N` new tensors, and what `work` returns for each band; it must take all rows of its band.
 pub(super) fn write_bands<const N: usize, R: Send>(
-    rows: Rows<'_>,
+    layout: Rows<'_>,
     work: impl Fn(Band<'_, N>) -> R + Sync,
 ) -> ([Vec<f32>; N], Vec<R>) {
-    let mut tensors = [(); N].map(|()| Fresh::new(rows.planes * rows.height() * rows.row));
-    let mut jobs: Vec<_> = rows.bands.iter().map(|_| [(); N].map(|()| Vec::new())).collect();
+    let mut tensors = [(); N].map(|()| Fresh::new(layout.planes * layout.height() * layout.row));
+    let mut bands: Vec<_> = layout.bands.iter().map(|_| [(); N].map(|()| Vec::new())).collect();
     for (index, tensor) in tensors.iter_mut().enumerate() {
-        let lengths = (0..rows.planes).flat_map(|_| rows.bands.iter().map(|band| band.len() * rows.row));
+        let lengths =
+            (0..layout.planes).flat_map(|_| layout.bands.iter().map(|band| band.len() * layout.row));
         for (at, part) in tensor.parts(lengths).enumerate() {
-            jobs[at % rows.bands.len()][index].push(part);
+            bands[at % layout.bands.len()][index].push(part);
         }
     }
-    let run = |(index, parts): (usize, [Vec<Part<'_>>; N])| {
-        let outputs = parts.map(|parts| parts.into_iter().map(Part::zeros).collect());
-        work(Band { index, outputs, rows })
-    };
-    let results = jobs.into_par_iter().enumerate().map(run).collect();
+    let run = |(index, parts): (usize, [Vec<Part<'_>>; N])| work(Band { index, parts, taken: 0, layout });
+    let results = bands.into_par_iter().enumerate().map(run).collect();
     (tensors.map(Fresh::into_vec), results)
 }
 
@@ -64,19 +72,31 @@ impl Rows<'_> {
     }
 }
 
-impl<const N: usize> Band<'_, N> {
+impl<'a, const N: usize> Band<'a, N> {
     /// The band's rows.
     pub(super) fn rows(&self) -> Range<usize> {
-        self.rows.bands[self.index].clone()
+        self.layout.bands[self.index].clone()
     }
 
-    /// Calls `visit` with these rows of each plane: where they start in a tensor, and the numbers of every tensor.
-    pub(super) fn visit(&mut self, rows: Range<usize>, visit: impl Fn(usize, [&mut [f32]; N])) {
-        let (first, row) = (self.rows().start, self.rows.row);
-        for plane in 0..self.rows.planes {
-            let at = (plane * self.rows.height() + rows.start) * row;
-            let part = (rows.start - first) * row..(rows.end - first) * row;
-            visit(at, self.outputs.each_mut().map(|planes| &mut planes[plane][part.clone()]));
+    /// The next `count` rows, cleared. Cleared just before they are written, they are still in the cache then.
+    pub(super) fn take(&mut self, count: usize) -> Block<'a, N> {
+        let first = self.rows().start + self.taken;
+        self.taken += count;
+        let length = count * self.layout.row;
+        let planes = self
+            .parts
+            .each_mut()
+            .map(|parts| parts.iter_mut().map(|part| part.split_off(length).zeros()).collect());
+        Block { first, planes, layout: self.layout }
+    }
+}
+
+impl<const N: usize> Block<'_, N> {
+    /// Calls `visit` with each plane's rows: where they start in a tensor, and the numbers of every tensor.
+    pub(super) fn visit(&mut self, visit: impl Fn(usize, [&mut [f32]; N])) {
+        for plane in 0..self.layout.planes {
+            let at = (plane * self.layout.height() + self.first) * self.layout.row;
+            visit(at, self.planes.each_mut().map(|planes| &mut *planes[plane]));
         }
     }
 }

@@ -10,7 +10,6 @@ use super::gemm::{View, multiply_into};
 use super::scratch::with_scratch;
 use super::shape::ConvShape;
 use super::strip::{Strip, Strips};
-use super::sum::sum_images;
 use super::winograd::Gradients;
 
 /// `y` `[out, h', w', images]` for `x` `[in, h, w, images]` and the kernel `[k², out, in]`, and what `finish` makes of it,
@@ -28,23 +27,23 @@ pub(super) fn forward<const N: usize>(
     let matrix = by_output(&shape, kernel);
     let work = |mut band: Band<'_, N>| {
         let lengths = [windows, shape.outputs].map(|rows| rows * strips.columns());
-        let first = band.rows().start;
         with_scratch(lengths, |columns, product| {
             for row in band.rows() {
+                let mut block = band.take(1);
                 for strip in strips.of_row(row) {
                     let count = strip.columns();
                     gather(&shape, &strip, x, columns);
                     let a = View::dense(&matrix, shape.outputs, windows);
                     multiply_into(product, a, View::dense(columns, windows, count), false);
-                    let planes = band.outputs[0].iter_mut().zip(product.chunks_exact(count)).zip(bias);
+                    let planes = block.planes[0].iter_mut().zip(product.chunks_exact(count)).zip(bias);
                     for ((output, values), &bias) in planes {
-                        for (index, from) in pieces(&shape, &strip, row - first, width).enumerate() {
+                        for (index, from) in pieces(&shape, &strip, 0, width).enumerate() {
                             let values = &values[index * strip.images.len()..];
                             output[from].iter_mut().zip(values).for_each(|(y, value)| *y = value + bias);
                         }
                     }
                 }
-                band.visit(row..row + 1, &finish);
+                block.visit(&finish);
             }
         });
     };
@@ -59,7 +58,7 @@ pub(crate) fn backward(
 ) -> Gradients {
     let taps = by_tap(&shape, &kernel_gradient(shape, x, dy));
     let input = if with_input { input_gradient(shape, kernel, dy) } else { Vec::new() };
-    Gradients { input, taps, bias: sum_images(dy, shape.outputs) }
+    Gradients { input, taps }
 }
 
 /// `[out, in·k²]`.

@@ -51,6 +51,13 @@ impl Fresh {
 }
 
 impl<'a> Part<'a> {
+    /// The first `length` numbers, as a part of its own.
+    pub(super) fn split_off(&mut self, length: usize) -> Self {
+        let (numbers, rest) = std::mem::take(&mut self.numbers).split_at_mut(length);
+        self.numbers = rest;
+        Self { numbers, cleared: self.cleared }
+    }
+
     /// The numbers, all zero.
     pub(super) fn zeros(self) -> &'a mut [f32] {
         self.numbers.fill(MaybeUninit::new(0.0));
@@ -76,12 +83,15 @@ mod tests {
     #[test]
     fn parts_are_zero_consecutive_and_all_there() {
         let mut fresh = Fresh::new(10);
-        for (index, part) in fresh.parts([3, 0, 7].into_iter()).enumerate() {
+        let mut parts: Vec<Part<'_>> = fresh.parts([3, 0, 7].into_iter()).collect();
+        let piece = parts[2].split_off(4);
+        parts.insert(2, piece);
+        for (index, part) in parts.into_iter().enumerate() {
             let numbers = part.zeros();
             assert!(numbers.iter().all(|&number| number == 0.0));
             numbers.fill(index as f32 + 1.0);
         }
-        assert_eq!(fresh.into_vec(), [[1.0; 3].as_slice(), &[3.0; 7]].concat());
+        assert_eq!(fresh.into_vec(), [[1.0; 3].as_slice(), &[3.0; 4], &[4.0; 3]].concat());
         for length in [0, 1, 6, 7, 26] {
             let numbers = filled(length, 7, |index, part| {
                 part.iter_mut().zip(7 * index..).for_each(|(number, at)| *number += at as f32);

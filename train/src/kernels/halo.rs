@@ -49,17 +49,17 @@ pub(super) struct Halo {
 }
 
 impl Halo {
-    /// Adds `rows` rows a channel to the whole gradient.
-    pub(super) fn add_to(&self, dx: &mut [f32], shape: &ConvShape, rows: usize) {
+    /// Adds `rows` rows of a channel to that channel of the whole gradient.
+    pub(super) fn add_to(&self, channel: usize, dx: &mut [f32], shape: &ConvShape, rows: usize) {
         let row = shape.width * shape.images;
-        for (index, part) in self.values.chunks_exact(row).enumerate() {
-            let (channel, at) = (index / rows, index % rows);
+        let parts = self.values[channel * rows * row..][..rows * row].chunks_exact(row);
+        for (at, part) in parts.enumerate() {
             let y = match at.checked_sub(shape.padding) {
                 None => (self.tiles.start + at).checked_sub(shape.padding),
                 Some(below) => Some(self.tiles.end + below),
             };
             if let Some(y) = y.filter(|&y| y < shape.height) {
-                let into = &mut dx[(channel * shape.height + y) * row..][..row];
+                let into = &mut dx[y * row..][..row];
                 into.iter_mut().zip(part).for_each(|(into, part)| *into += part);
             }
         }

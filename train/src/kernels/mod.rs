@@ -30,6 +30,7 @@ pub(crate) use activation::ActivationQuantizer;
 pub(crate) use finish::Finish;
 pub(crate) use norm::{Normalizer, moments};
 pub(crate) use shape::ConvShape;
+pub(crate) use sum::sum_images;
 pub(crate) use taps::{TapMap, TapQuantizer};
 pub(crate) use winograd::Gradients;
 
@@ -68,7 +69,8 @@ fn convolve<const N: usize>(
     }
 }
 
-/// Gradients of [`forward`] for input, taps and the output's gradient; that of the input only if `with_input`.
+/// Gradients of [`forward`] for input, taps and the output's gradient; that of the input only if `with_input`. The bias's is
+/// [`sum_images`].
 pub(crate) fn backward(
     algorithm: Algorithm,
     shape: ConvShape,

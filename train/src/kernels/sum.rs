@@ -4,7 +4,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Sum over positions and images of each channel.
-pub(super) fn sum_images(dy: &[f32], channels: usize) -> Vec<f32> {
+pub(crate) fn sum_images(dy: &[f32], channels: usize) -> Vec<f32> {
     let each = dy.len() / channels.max(1);
     dy.par_chunks(each.max(1)).map(|plane| Arch::new().dispatch(Sum(plane))).collect()
 }

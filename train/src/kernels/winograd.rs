@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use pulp::Arch;
+use rayon::prelude::*;
 
 use super::bands::{self, Band, Rows, bands, write_bands};
 use super::gemm::{View, multiply_into};
@@ -14,7 +15,6 @@ use super::halo::{Halo, Sink};
 use super::scratch::with_scratch;
 use super::shape::ConvShape;
 use super::strip::{Strips, tap_stride};
-use super::sum::sum_images;
 use super::tile::Tile;
 use super::transforms::{InputAdjoint, InputTransform, OutputAdjoint, OutputTransform};
 
@@ -24,8 +24,6 @@ pub(crate) struct Gradients {
     pub(crate) input: Vec<f32>,
     /// `[taps, out, in]`.
     pub(crate) taps: Vec<f32>,
-    /// `[out]`.
-    pub(crate) bias: Vec<f32>,
 }
 
 /// Where the tiles of a convolution are.
@@ -67,16 +65,17 @@ pub(super) fn forward<A: Tile<T, M>, const T: usize, const M: usize, const N: us
     let rows = Rows { planes: shape.outputs, row: width * shape.images, bands: &bands };
     let lengths = plan.scratch::<T>();
     let work = |mut band: Band<'_, N>| {
-        let first_row = band.rows().start;
         with_scratch(lengths, |v, m| {
             for row in tile_bands[band.index].clone() {
+                let mut block = band.take(height.min((row + 1) * M) - row * M);
+                let first_row = block.first;
                 for strip in &plan.strips.of_row(row).collect::<Vec<_>>() {
                     Arch::new().dispatch(InputTransform { tile, plan, strip, x, v });
                     products::<T>(&plan, strip.columns(), u, v, m);
-                    let outputs = &mut band.outputs[0];
+                    let outputs = &mut block.planes[0];
                     Arch::new().dispatch(OutputTransform { tile, plan, strip, m, bias, outputs, first_row });
                 }
-                band.visit(row * M..height.min((row + 1) * M), &finish);
+                block.visit(&finish);
             }
         });
     };
@@ -100,18 +99,21 @@ pub(crate) fn backward<A: Tile<T, M>, const T: usize, const M: usize>(
     };
     let bands: Vec<_> = tile_bands.iter().enumerate().map(owned).collect();
     let rows = Rows { planes: if with_input { shape.inputs } else { 0 }, row, bands: &bands };
-    let work = |band: Band<'_, 1>| {
+    let work = |mut band: Band<'_, 1>| {
         let halo = if with_input { shape.inputs * (T - M) * row } else { 0 };
         let (tiles, rows) = (tile_bands[band.index].clone(), band.rows());
-        let [owned] = band.outputs;
+        let [owned] = band.take(rows.len()).planes;
         let reach = tiles.start * M..tiles.end * M;
         let sink = Sink { owned, rows, tiles: reach, halo: vec![0.0; halo], above: shape.padding, row };
         backward_band(tile, &plan, tiles, (x, u, dy), sink)
     };
     let ([mut dx], parts) = write_bands(rows, work);
     let (taps, edges): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-    edges.iter().for_each(|edge| edge.add_to(&mut dx, &shape, T - M));
-    Gradients { input: dx, taps: bands::sum(taps), bias: sum_images(dy, shape.outputs) }
+    let plane = shape.height * row;
+    dx.par_chunks_exact_mut(plane.max(1)).enumerate().for_each(|(channel, dx)| {
+        edges.iter().for_each(|edge| edge.add_to(channel, dx, &shape, T - M));
+    });
+    Gradients { input: dx, taps: bands::sum(taps) }
 }
 
 /// Tap gradients of one band, and what it adds to rows of its neighbours.

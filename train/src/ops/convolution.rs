@@ -75,16 +75,22 @@ impl Backward<Flex, 4> for Convolve {
     fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
         let upstream = grads.consume::<Flex>(&ops.node);
         let (x, weight, spec) = ops.state;
-        let nodes = ops.parents.map(|node| node.map(|node| node.id));
-        register(&Convolution::new([x, weight], &spec), upstream, nodes, grads);
+        let [x_node, weight_node, bias_node, step_node] = ops.parents.map(|node| node.map(|node| node.id));
+        let conv = Convolution::new([x, weight], &spec);
+        if let Some(node) = bias_node {
+            let upstream = Numbers::of(upstream.clone());
+            let bias = kernels::sum_images(upstream.slice(), conv.shape.outputs);
+            grads.register::<Flex>(node, tensor(bias, [conv.shape.outputs]));
+        }
+        register(&conv, upstream, [x_node, weight_node, step_node], grads);
     }
 }
 
-/// Registers the gradients of input, weight, bias and steps for the output's gradient `upstream`.
+/// Registers the gradients of input, weight and steps for the output's gradient `upstream`.
 pub(super) fn register(
     conv: &Convolution<'_>,
     upstream: FlexTensor,
-    [x_node, weight_node, bias_node, step_node]: [Option<NodeId>; 4],
+    [x_node, weight_node, step_node]: [Option<NodeId>; 3],
     grads: &mut Gradients,
 ) {
     let upstream = Numbers::of(upstream);
@@ -107,9 +113,6 @@ pub(super) fn register(
     };
     if let Some(node) = weight_node {
         grads.register::<Flex>(node, tensor(conv.spec.taps.adjoint(&taps), conv.weight.dims::<4>()));
-    }
-    if let Some(node) = bias_node {
-        grads.register::<Flex>(node, tensor(found.bias, [conv.shape.outputs]));
     }
     if let Some(node) = x_node {
         grads.register::<Flex>(node, tensor(found.input, conv.x.dims::<4>()));

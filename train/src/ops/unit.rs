@@ -71,7 +71,7 @@ impl Backward<Flex, OPERANDS> for QuantizedUnit {
         let (x, weight, sum, spec) = ops.state;
         let dims = upstream.dims::<4>();
         let mut gradient = upstream.into_vec();
-        let slope = spec.activation.gradients(Numbers::of(sum).slice(), &mut gradient);
+        let (slope, bias) = spec.activation.gradients(Numbers::of(sum).slice(), &mut gradient, dims[0]);
         if let Some(node) = scale_node {
             // Esser et al. 2020, §2.2, with the values of one image, so that the batch size doesn't matter.
             let damping = ((dims[0] * dims[1] * dims[2]) as f32 * spec.activation.largest).sqrt();
@@ -81,7 +81,10 @@ impl Backward<Flex, OPERANDS> for QuantizedUnit {
         if let Some(node) = shortcut_node.filter(|_| spec.has_shortcut) {
             grads.register::<Flex>(node, gradient.clone());
         }
+        if let Some(node) = bias_node {
+            grads.register::<Flex>(node, tensor(bias, [dims[0]]));
+        }
         let conv = Convolution::new([x, weight], &spec.conv);
-        convolution::register(&conv, gradient, [x_node, weight_node, bias_node, step_node], grads);
+        convolution::register(&conv, gradient, [x_node, weight_node, step_node], grads);
     }
 }
