@@ -31,6 +31,7 @@ pub(crate) trait KernelOps: Backend {
     ) -> FloatTensor<Self>;
 
     /// The same, plus a shortcut, fake-quantized as an activation.
+    #[allow(clippy::too_many_arguments, reason = "the macro wants tensors one by one")]
     fn quantized_unit(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
