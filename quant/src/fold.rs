@@ -5,13 +5,11 @@ use std::collections::BTreeMap;
 use eqo_checkpoints::arch::{Arch, ArchOp, Conv};
 use eqo_datasets::Normalization;
 use eqo_train::FoldedLayer;
+use eqo_train::batch_norm::EPSILON;
 use eqo_train::tensors::NamedTensors;
 use ndarray::{ArrayD, Axis};
 
 use crate::Error;
-
-/// PyTorch's default; the imported networks were trained with it.
-const EPSILON: f64 = 1e-5;
 
 /// Folds a float network so that it computes the same function of `pixel − offset` without normalizations:
 ///
@@ -68,7 +66,7 @@ fn fold_batch_norm(name: &str, conv: &Conv, tensors: &NamedTensors) -> Result<Fo
     let mut bias = Vec::with_capacity(conv.out_channels);
     let channels = weight.axis_iter_mut(Axis(0)).zip(gamma).zip(beta).zip(mean).zip(variance);
     for ((((mut kernel, gamma), beta), mean), variance) in channels {
-        let factor = f64::from(*gamma) / (f64::from(*variance) + EPSILON).sqrt();
+        let factor = f64::from(*gamma) / (f64::from(*variance) + f64::from(EPSILON)).sqrt();
         kernel.mapv_inplace(|w| (f64::from(w) * factor) as f32);
         bias.push((f64::from(*beta) - f64::from(*mean) * factor) as f32);
     }
@@ -139,7 +137,7 @@ mod tests {
                     * (pixel - f32::from(normalization.offsets()[channel]));
             }
             let [gamma, beta, mean, variance] = parts.map(|(_, values)| values[out]);
-            let want = (plain - mean) / (variance + EPSILON as f32).sqrt() * gamma + beta;
+            let want = (plain - mean) / (variance + EPSILON).sqrt() * gamma + beta;
             assert!((integer - want).abs() < 1e-3, "{integer} {want}");
         }
     }

@@ -1,9 +1,10 @@
 //! Training on Burn: float networks, PyTorch importers, Winograd-domain fake quantization, the training loop.
 //!
-//! Reading order: [`device`], [`import`] and [`tensors`] (weights in and out), [`net`] (the float network),
+//! Reading order: [`device`], [`import`] and [`tensors`] (weights in and out), [`net`] and [`batch_norm`] (the float network),
 //! [`evaluate`] (accuracy), [`qat`] (the quantized network; the exponents of its layers are
 //! [`eqo_checkpoints::scales`]), `ops` and `kernels` (both networks' convolutions on the CPU), [`fit`], [`recipe`].
 
+pub mod batch_norm;
 pub mod classifier;
 pub mod device;
 pub mod error;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use burn::module::{Module, Param};
-use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, activation};
@@ -12,9 +11,10 @@ use eqo_checkpoints::winograd::Algorithm;
 use eqo_datasets::Normalization;
 use ndarray::ArrayD;
 
+use crate::batch_norm::Running;
 use crate::classifier::Classifier;
 use crate::interpret::{self, Nodes};
-use crate::kernels::{Normalizer, TapMap};
+use crate::kernels::TapMap;
 use crate::ops::{self, ConvSpec, Weights};
 use crate::state_dict::{self, Key};
 use crate::tensors::{NamedTensors, ParamMaker, to_host};
@@ -38,10 +38,18 @@ struct Unit {
     /// `[out, in, kernel, kernel]`.
     weight: Param<Tensor<4>>,
     bias: Option<Param<Tensor<1>>>,
-    norm: Option<BatchNorm>,
+    norm: Option<Norm>,
     /// How the kernels convolve: Winograd where a tile fits.
     #[module(skip)]
     conv: ConvSpec,
+}
+
+/// Batch normalization behind a convolution.
+#[derive(Module, Debug)]
+struct Norm {
+    gamma: Param<Tensor<1>>,
+    beta: Param<Tensor<1>>,
+    running: Running,
 }
 
 impl Net {
@@ -121,10 +129,9 @@ impl Nodes for Net {
         let relu = matches!(&node.op, ArchOp::Conv(conv) if conv.relu);
         let fused = ops::runs_here(&input.device());
         let y = if fused { unit.convolve(input) } else { unit.convolve_generic(node, input) };
-        let relu_in_norm = relu && fused && shortcut.is_none() && unit.norm.is_some();
+        let relu_in_norm = relu && shortcut.is_none() && unit.norm.is_some();
         let y = match &unit.norm {
-            Some(norm) if fused => normalize(norm, y, relu_in_norm),
-            Some(norm) => norm.forward(y.permute([3, 0, 1, 2])).permute([1, 2, 3, 0]),
+            Some(norm) => norm.running.normalize(y, [norm.gamma.val(), norm.beta.val()], relu_in_norm),
             None => y,
         };
         let y = match shortcut {
@@ -137,30 +144,6 @@ impl Nodes for Net {
     fn pool(&self, input: Tensor<4>) -> Tensor<4> {
         input.mean_dim(1).mean_dim(2)
     }
-}
-
-/// [`BatchNorm::forward`] by the kernel: batch statistics on a training device, running ones otherwise.
-fn normalize(norm: &BatchNorm, x: Tensor<4>, relu: bool) -> Tensor<4> {
-    let of_batch = x.device().is_autodiff() && norm.training.is_enabled();
-    let [mean, variance] = if of_batch {
-        let moments = ops::moments(x.clone());
-        let [_, channels] = moments.dims();
-        let part = |row: usize| moments.clone().slice([row..row + 1, 0..channels]).reshape([channels]);
-        let moved = |running: Tensor<1>, found: Tensor<1>| {
-            running.clone().mul_scalar(1.0 - norm.momentum)
-                + found.to_device(&running.device()).mul_scalar(norm.momentum)
-        };
-        norm.running_mean.update(moved(norm.running_mean.value_sync(), part(0)).detach());
-        norm.running_var.update(moved(norm.running_var.value_sync(), part(1)).detach());
-        [part(0), part(1)]
-    } else {
-        [norm.running_mean.value(), norm.running_var.value()]
-    };
-    let values = |tensor: Tensor<1>| tensor.into_data().iter::<f32>().collect::<Vec<f32>>();
-    let inverse = |variance: f32| 1.0 / (variance + norm.epsilon as f32).sqrt();
-    let inverse = values(variance).into_iter().map(inverse).collect();
-    let normalizer = Normalizer { mean: values(mean), inverse, of_batch, relu };
-    ops::normalize(x, norm.gamma.val(), norm.beta.val(), normalizer)
 }
 
 fn conv_spec(node: &ArchNode) -> ConvSpec {
@@ -196,13 +179,9 @@ impl Unit {
         let weight = take(&keys.weight).into_shape_with_order(shape.as_slice()).expect("shapes were checked");
         let weight = params.make(&weight);
         let bias = keys.bias.as_ref().map(|name| params.make(&take(name)));
-        let norm = keys.norm.as_ref().map(|[gamma, beta, mean, var]| {
-            let mut norm = BatchNormConfig::new(shape[0]).init(params.device());
-            norm.gamma = params.make(&take(gamma));
-            norm.beta = params.make(&take(beta));
-            norm.running_mean = params.buffer(&take(mean));
-            norm.running_var = params.buffer(&take(var));
-            norm
+        let norm = keys.norm.as_ref().map(|[gamma, beta, mean, variance]| {
+            let running = Running::from_tensors(tensors, [mean, variance], params.device());
+            Norm { gamma: params.make(&take(gamma)), beta: params.make(&take(beta)), running }
         });
         Self { weight, bias, norm, conv: conv_spec(node) }
     }
@@ -215,12 +194,13 @@ impl Unit {
         if let (Some(name), Some(bias)) = (keys.bias, &self.bias) {
             tensors.insert(name, to_host(&bias.val()));
         }
-        if let (Some([gamma, beta, mean, var]), Some(norm)) = (keys.norm, &self.norm) {
+        if let (Some([gamma, beta, mean, variance]), Some(norm)) = (keys.norm, &self.norm) {
             let mut put = |name: String, value: ArrayD<f32>| tensors.insert(name, value);
             put(gamma, to_host(&norm.gamma.val()));
             put(beta, to_host(&norm.beta.val()));
-            put(mean, to_host(&norm.running_mean.value_sync()));
-            put(var, to_host(&norm.running_var.value_sync()));
+            let [mean_found, variance_found] = norm.running.to_host();
+            put(mean, mean_found);
+            put(variance, variance_found);
         }
     }
 }

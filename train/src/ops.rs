@@ -8,11 +8,13 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Device, Tensor};
 
+mod activation;
 mod convolution;
 mod norm;
 mod raw;
 mod unit;
 
+pub(crate) use activation::ActivationSpec;
 pub(crate) use convolution::{ConvSpec, Rounding};
 pub(crate) use unit::UnitSpec;
 
@@ -40,6 +42,14 @@ pub(crate) trait KernelOps: Backend {
         shortcut: FloatTensor<Self>,
         log2_scale: FloatTensor<Self>,
         spec: UnitSpec,
+    ) -> FloatTensor<Self>;
+
+    /// `x` plus a shortcut, fake-quantized as an activation.
+    fn quantize_activation(
+        x: FloatTensor<Self>,
+        shortcut: FloatTensor<Self>,
+        log2_scale: FloatTensor<Self>,
+        spec: ActivationSpec,
     ) -> FloatTensor<Self>;
 
     /// Normalization of each channel, then a ReLU if `normalizer` says so.
@@ -87,14 +97,27 @@ pub(crate) fn quantized_unit(
     weights: Weights,
     shortcut: Option<Tensor<4>>,
     log2_scale: Tensor<1>,
-    (conv, activation): (ConvSpec, ActivationQuantizer),
+    (conv, quantizer): (ConvSpec, ActivationQuantizer),
 ) -> Tensor<4> {
-    let spec = UnitSpec { conv, activation, has_shortcut: shortcut.is_some() };
+    let spec = UnitSpec { conv, end: ActivationSpec { quantizer, has_shortcut: shortcut.is_some() } };
     let shortcut = shortcut.unwrap_or_else(|| Tensor::zeros([1; 4], &x.device()));
     let [x, weight, shortcut] = [x, weights.weight, shortcut].map(Tensor::into_dispatch);
     let [bias, log2_scale] = [weights.bias, log2_scale].map(Tensor::into_dispatch);
     let log2_step = weights.log2_step.into_dispatch();
     Tensor::from_dispatch(Dispatch::quantized_unit(x, weight, bias, log2_step, shortcut, log2_scale, spec))
+}
+
+/// The end of [`quantized_unit`] alone.
+pub(crate) fn quantize_activation(
+    x: Tensor<4>,
+    shortcut: Option<Tensor<4>>,
+    log2_scale: Tensor<1>,
+    quantizer: ActivationQuantizer,
+) -> Tensor<4> {
+    let spec = ActivationSpec { quantizer, has_shortcut: shortcut.is_some() };
+    let shortcut = shortcut.unwrap_or_else(|| Tensor::zeros([1; 4], &x.device()));
+    let [x, shortcut] = [x, shortcut].map(Tensor::into_dispatch);
+    Tensor::from_dispatch(Dispatch::quantize_activation(x, shortcut, log2_scale.into_dispatch(), spec))
 }
 
 /// Batch normalization of `x` `[channels, height, width, images]`, then a ReLU if `normalizer` says so.
@@ -143,6 +166,15 @@ impl KernelOps for Flex {
         unit::forward([x, weight, bias, log2_step, shortcut, log2_scale], &spec)
     }
 
+    fn quantize_activation(
+        x: FloatTensor<Self>,
+        shortcut: FloatTensor<Self>,
+        log2_scale: FloatTensor<Self>,
+        spec: ActivationSpec,
+    ) -> FloatTensor<Self> {
+        activation::forward([x, shortcut, log2_scale], spec)
+    }
+
     fn normalize(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -174,6 +206,15 @@ impl<C: CheckpointStrategy> KernelOps for Autodiff<Flex, C> {
         spec: UnitSpec,
     ) -> FloatTensor<Self> {
         unit::tracked::<C>([x, weight, bias, log2_step, shortcut, log2_scale], spec)
+    }
+
+    fn quantize_activation(
+        x: FloatTensor<Self>,
+        shortcut: FloatTensor<Self>,
+        log2_scale: FloatTensor<Self>,
+        spec: ActivationSpec,
+    ) -> FloatTensor<Self> {
+        activation::tracked::<C>([x, shortcut, log2_scale], spec)
     }
 
     fn normalize(

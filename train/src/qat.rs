@@ -23,6 +23,7 @@ mod calibrate;
 mod domain;
 mod export;
 mod folded;
+mod live;
 mod replan;
 mod spec;
 mod wiring;
@@ -33,7 +34,9 @@ pub(crate) mod tests;
 pub use domain::Domain;
 pub use export::ExportedLayer;
 pub use folded::{FoldedLayer, FoldedWeights};
+pub use live::BatchNorm;
 
+use live::LiveNorm;
 use spec::LayerSpec;
 use wiring::Wiring;
 
@@ -60,9 +63,13 @@ pub struct QatNet {
 /// What is trained of one layer.
 #[derive(Module, Debug)]
 struct QatLayer {
-    /// `[out, in, side, side]`, the kernel or, in the Winograd [`Domain`], the taps; before the input's constant factors.
+    /// `[out, in, side, side]`, the kernel or, in the Winograd [`Domain`], the taps; before the input's constant factors
+    /// and a live normalization.
     weight: Param<Tensor<4>>,
+    /// Of the convolution, or of its live normalization.
     bias: Param<Tensor<1>>,
+    /// Folded in every step instead of once before the training.
+    norm: Option<LiveNorm>,
     /// Of the weight codes, see [`LayerSpec::step_shape`].
     log2_step: Param<Tensor<2>>,
     /// Of the activation the layer ends in; `None` where it ends in its accumulator.
@@ -116,13 +123,16 @@ impl QatNet {
     ) -> Result<Self> {
         let domain = Domain::of(arch, plan, tensors);
         let specs = spec::layer_specs(arch, plan, &normalization, domain)?;
-        state_dict::check(&arch.name, &spec::tensor_shapes(&specs), tensors, origin)?;
+        let mut shapes = spec::tensor_shapes(&specs);
+        specs.iter().for_each(|spec| LiveNorm::add_shapes(spec, tensors, &mut shapes));
+        state_dict::check(&arch.name, &shapes, tensors, origin)?;
         let mut params = ParamMaker::new(device);
         let layers = specs.iter().map(|spec| {
             let tensor = |part: &str| &tensors[&format!("{}.{part}", spec.name)];
             QatLayer {
                 weight: params.make(tensor("weight")),
                 bias: params.make(tensor("bias")),
+                norm: LiveNorm::from_tensors(&spec.name, tensors, &mut params),
                 log2_step: params.make(tensor("log2_step")),
                 log2_scale: spec.act_bits.map(|_| params.make(tensor("log2_scale"))),
             }
@@ -181,7 +191,7 @@ impl QatNet {
     /// Tap weights `[positions, out, in]` before quantization, as this device's forward pass computes them: the input's
     /// constant factors, then `(G⊗G)·w`.
     fn float_taps(&self, index: usize) -> Vec<f32> {
-        let (spec, weight) = (&self.specs[index], self.layers[index].weight.val());
+        let (spec, (weight, _)) = (&self.specs[index], self.layers[index].folded());
         let values = |tensor: TensorData| tensor.iter::<f32>().collect::<Vec<f32>>();
         if self.has_kernels(&weight.device()) {
             return spec.tap_map.taps(&values(weight.into_data()));
@@ -206,6 +216,10 @@ impl Classifier for QatNet {
             put("weight", to_host(&layer.weight.val()));
             put("bias", to_host(&layer.bias.val()));
             put("log2_step", to_host(&layer.log2_step.val()));
+            if let Some(norm) = &layer.norm {
+                norm.save(put);
+            }
+            let mut put = |part: &str, value| tensors.insert(format!("{}.{part}", spec.name), value);
             if let Some(scale) = &layer.log2_scale {
                 put("log2_scale", to_host(&scale.val()));
             }
@@ -240,7 +254,11 @@ impl Nodes for Pass<'_> {
             (scale.val(), ActivationQuantizer { exponent, largest: quantizer::largest_level(bits) })
         });
         let fused = self.net.has_kernels(&input.device());
-        if fused && let Some((scale, quantizer)) = activation {
+        let live = layer.norm.as_ref().filter(|_| input.device().is_autodiff());
+        if fused
+            && live.is_none()
+            && let Some((scale, quantizer)) = activation
+        {
             let (weights, conv) = self.operands(index);
             return ops::quantized_unit(input, weights, shortcut, scale, (conv, quantizer));
         }
@@ -250,6 +268,12 @@ impl Nodes for Pass<'_> {
         } else {
             self.convolve_generic(index, input)
         };
+        if let Some(norm) = live {
+            y = norm.normalize(y, layer.bias.val(), fused);
+        }
+        if fused && let Some((scale, quantizer)) = activation {
+            return ops::quantize_activation(y, shortcut, scale, quantizer);
+        }
         if let Some(shortcut) = shortcut {
             y = y + shortcut;
         }
@@ -271,16 +295,20 @@ impl Pass<'_> {
         let (layer, spec) = (&self.net.layers[index], &self.net.specs[index]);
         let rounding = Rounding { taps: self.taps(index), bias_exponents: self.wiring.acc[index].clone() };
         let (taps, rounding) = (spec.tap_map.clone(), Some(Arc::new(rounding)));
-        let (weight, bias, log2_step) = (layer.weight.val(), layer.bias.val(), layer.log2_step.val());
-        (Weights { weight, bias, log2_step }, ConvSpec { geometry: spec.geometry, taps, rounding })
+        let (weight, bias) = layer.operands();
+        (
+            Weights { weight, bias, log2_step: layer.log2_step.val() },
+            ConvSpec { geometry: spec.geometry, taps, rounding },
+        )
     }
 
     fn convolve_generic(&self, index: usize, input: Tensor<4>) -> Tensor<4> {
         let (layer, spec) = (&self.net.layers[index], &self.net.specs[index]);
-        let taps = spec.generic_taps(layer.weight.val());
+        let (weight, bias) = layer.operands();
+        let taps = spec.generic_taps(weight);
         let taps = quantizer::quantize_taps(taps, layer.log2_step.val(), &self.taps(index));
         let steps = powers_of_two(&self.wiring.acc[index], &input.device());
-        let bias = quantizer::quantize_bias(layer.bias.val(), steps);
+        let bias = quantizer::quantize_bias(bias, steps);
         winograd::convolve(input, taps, bias, spec.geometry)
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Param, ParamId, RunningState};
+use burn::module::{Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 use ndarray::ArrayD;
 
@@ -23,11 +23,6 @@ impl<'a> ParamMaker<'a> {
 
     pub(crate) fn device(&self) -> &Device {
         self.device
-    }
-
-    /// A buffer that is saved but not trained; `array` must have one dimension.
-    pub(crate) fn buffer(&mut self, array: &ArrayD<f32>) -> RunningState<Tensor<1>> {
-        RunningState::new(to_device(array, self.device))
     }
 
     /// A trainable parameter; `array` must have `D` dimensions.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use eqo_checkpoints::plan::BitPlan;
-use eqo_train::qat::Domain;
+use eqo_train::qat::{BatchNorm, Domain};
 use eqo_train::recipe::FitSection;
 use eqo_train::tensors::NamedTensors;
 use eqo_train::{Classifier, QatNet, import};
@@ -58,7 +58,7 @@ impl Pipeline {
         let gradual =
             bits.iter().map(|&bits| (format!("qat-{bits}"), qat.phase(), at_least(&self.plan, bits)));
         let last = ("qat".to_owned(), qat.fit.clone(), self.plan.clone());
-        let mut inputs = hash_inputs(&[&self.float_inputs, &qat.domain]);
+        let mut inputs = hash_inputs(&[&self.float_inputs, &qat.domain, &qat.batch_norm]);
         let phase = |(stage, section, plan): (String, FitSection, BitPlan)| {
             inputs = hash_inputs(&[&inputs, &section, &plan]);
             Phase { stage, section, plan, inputs: inputs.clone() }
@@ -72,6 +72,10 @@ impl Pipeline {
         let folded = fold::fold(&self.arch, float, &normalization)?;
         let calibration = &self.images.calibration;
         let net = QatNet::from_folded(&self.arch, plan, &folded, normalization, calibration, &self.device)?;
+        let net = match self.recipe.qat.batch_norm {
+            BatchNorm::Folded => net,
+            BatchNorm::Live => net.with_live_normalization(float)?,
+        };
         match self.recipe.qat.domain {
             Domain::Spatial => Ok(net),
             Domain::Winograd => Ok(net.in_winograd_domain()?),

@@ -10,17 +10,16 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex};
 
+use super::activation::ActivationSpec;
 use super::convolution::{self, ConvSpec, Convolution};
 use super::raw::{Numbers, tensor};
-use crate::kernels::{self, ActivationQuantizer, Finish};
+use crate::kernels;
 
 /// What is fixed of a unit while a network runs forward and backward once.
 #[derive(Clone, Debug)]
 pub(crate) struct UnitSpec {
     pub(crate) conv: ConvSpec,
-    pub(crate) activation: ActivationQuantizer,
-    /// Whether the shortcut is added; any tensor stands for none.
-    pub(crate) has_shortcut: bool,
+    pub(crate) end: ActivationSpec,
 }
 
 /// Operands of a unit, in the order of [`super::KernelOps::quantized_unit`].
@@ -35,8 +34,8 @@ pub(super) fn forward(operands: [FlexTensor; OPERANDS], spec: &UnitSpec) -> Flex
 fn both([x, weight, bias, _, shortcut, _]: [FlexTensor; OPERANDS], spec: &UnitSpec) -> [FlexTensor; 2] {
     let conv = Convolution::new([x, weight], &spec.conv);
     let (taps, bias) = (conv.rounded_taps(), conv.rounded_bias(bias));
-    let shortcut = spec.has_shortcut.then(|| Numbers::of(shortcut));
-    let finish = Finish { residual: shortcut.as_ref().map(Numbers::slice), activation: spec.activation };
+    let shortcut = Numbers::of(shortcut);
+    let finish = spec.end.finish(&shortcut);
     let operands = (conv.x.slice(), taps.as_slice(), bias.as_slice());
     let found = kernels::forward_unit(spec.conv.geometry.algorithm, conv.shape, operands, &finish);
     found.map(|numbers| tensor(numbers, conv.output_dims()))
@@ -71,14 +70,12 @@ impl Backward<Flex, OPERANDS> for QuantizedUnit {
         let (x, weight, sum, spec) = ops.state;
         let dims = upstream.dims::<4>();
         let mut gradient = upstream.into_vec();
-        let (slope, bias) = spec.activation.gradients(Numbers::of(sum).slice(), &mut gradient, dims[0]);
+        let (slope, bias) = spec.end.quantizer.gradients(Numbers::of(sum).slice(), &mut gradient, dims[0]);
         if let Some(node) = scale_node {
-            // Esser et al. 2020, §2.2, with the values of one image, so that the batch size doesn't matter.
-            let damping = ((dims[0] * dims[1] * dims[2]) as f32 * spec.activation.largest).sqrt();
-            grads.register::<Flex>(node, tensor(vec![slope / damping], [1]));
+            grads.register::<Flex>(node, spec.end.damped(slope, dims));
         }
         let gradient = tensor(gradient, dims);
-        if let Some(node) = shortcut_node.filter(|_| spec.has_shortcut) {
+        if let Some(node) = shortcut_node.filter(|_| spec.end.has_shortcut) {
             grads.register::<Flex>(node, gradient.clone());
         }
         if let Some(node) = bias_node {

@@ -61,7 +61,7 @@ impl QatNet {
         let quantizer = spec.quantizer(&wiring.steps[index]);
         let codes = quantizer.codes(&self.float_taps(index), [out, inputs]);
         let not_a_number = || Error::NotInteger { layer: spec.name.clone(), value: f32::NAN, exponent: 0 };
-        let bias = to_host(&self.layers[index].bias.val());
+        let bias = to_host(&self.layers[index].folded().1);
         let bias = bias
             .iter()
             .zip(&scales.acc)

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{RecipeError, require};
-use crate::qat::Domain;
+use crate::qat::{BatchNorm, Domain};
 
 /// Keys of `[float]` and `[qat]`: linear warm-up, then cosine decay.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,6 +72,8 @@ pub struct QatSection {
     pub fit: FitSection,
     /// What is trained of a Winograd convolution.
     pub domain: Domain,
+    /// What becomes of batch normalization.
+    pub batch_norm: BatchNorm,
     /// Weight bits of the phases before it, decreasing, each above `bits.weight`; layers with more bits keep theirs.
     pub gradual: Vec<u8>,
     /// Steps of each of these phases.
@@ -136,7 +138,13 @@ impl Default for FitSection {
 impl Default for QatSection {
     fn default() -> Self {
         let fit = FitSection { distill_weight: 1.0, ..FitSection::default() };
-        Self { fit, domain: Domain::default(), gradual: Vec::new(), gradual_steps: 200 }
+        Self {
+            fit,
+            domain: Domain::default(),
+            batch_norm: BatchNorm::default(),
+            gradual: Vec::new(),
+            gradual_steps: 200,
+        }
     }
 }
 
