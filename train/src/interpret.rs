@@ -1,4 +1,4 @@
-//! The one walk over an [`Arch`] that the float network and the quantized network share.
+//! The one walk over an [`Arch`] that float networks, quantized networks and their derivatives share.
 //!
 //! Activations are `[channels, height, width, batch]`, see [`crate::kernels`].
 
@@ -7,23 +7,38 @@ use eqo_checkpoints::arch::{Arch, ArchNode, ArchOp, Shortcut};
 
 /// What differs between networks of the same architecture: how a weighted node and the pooling compute.
 pub(crate) trait Nodes {
+    /// What flows from node to node.
+    type Value: Value;
+
     /// The `index`-th convolution or linear layer of the architecture. `input` is `[in, height, width, batch]`;
     /// `shortcut`, if any, already has the output's shape.
     fn weighted(
         &self,
         index: usize,
         node: &ArchNode,
-        input: Tensor<4>,
-        shortcut: Option<Tensor<4>>,
-    ) -> Tensor<4>;
+        input: Self::Value,
+        shortcut: Option<Self::Value>,
+    ) -> Self::Value;
 
     /// Global pooling, `[channels, height, width, batch]` to `[channels, 1, 1, batch]`.
-    fn pool(&self, input: Tensor<4>) -> Tensor<4>;
+    fn pool(&self, input: Self::Value) -> Self::Value;
+}
+
+/// An activation, or more than one.
+pub(crate) trait Value: Clone {
+    /// What is added to an output of `channels` channels.
+    fn residual(self, shortcut: &Shortcut, channels: usize) -> Self;
+}
+
+impl Value for Tensor<4> {
+    fn residual(self, shortcut: &Shortcut, channels: usize) -> Self {
+        residual(self, shortcut, channels)
+    }
 }
 
 /// Output of every node, in the order of [`Arch::nodes`]; `image` becomes the input node's.
-pub(crate) fn interpret(arch: &Arch, nodes: &impl Nodes, image: Tensor<4>) -> Vec<Tensor<4>> {
-    let mut outputs: Vec<Tensor<4>> = Vec::with_capacity(arch.nodes.len());
+pub(crate) fn interpret<N: Nodes>(arch: &Arch, nodes: &N, image: N::Value) -> Vec<N::Value> {
+    let mut outputs: Vec<N::Value> = Vec::with_capacity(arch.nodes.len());
     let mut weighted = 0;
     for node in &arch.nodes {
         let output = match &node.op {
@@ -31,7 +46,7 @@ pub(crate) fn interpret(arch: &Arch, nodes: &impl Nodes, image: Tensor<4>) -> Ve
             ArchOp::GlobalAvgPool { input } => nodes.pool(outputs[*input].clone()),
             ArchOp::Conv(conv) => {
                 let shortcut = conv.shortcut.as_ref();
-                let shortcut = shortcut.map(|s| residual(outputs[s.input].clone(), s, conv.out_channels));
+                let shortcut = shortcut.map(|s| outputs[s.input].clone().residual(s, conv.out_channels));
                 weighted += 1;
                 nodes.weighted(weighted - 1, node, outputs[conv.input].clone(), shortcut)
             }
@@ -46,8 +61,13 @@ pub(crate) fn interpret(arch: &Arch, nodes: &impl Nodes, image: Tensor<4>) -> Ve
 }
 
 /// The logits `[batch, classes]`: the last node's output, which is `[classes, 1, 1, batch]`.
-pub(crate) fn logits(mut outputs: Vec<Tensor<4>>) -> Tensor<2> {
-    outputs.pop().expect("an architecture has nodes").flatten::<2>(0, 2).transpose()
+pub(crate) fn logits(outputs: Vec<Tensor<4>>) -> Tensor<2> {
+    by_image(outputs.into_iter().next_back().expect("an architecture has nodes"))
+}
+
+/// `[batch, classes]` of `[classes, 1, 1, batch]`.
+pub(crate) fn by_image(logits: Tensor<4>) -> Tensor<2> {
+    logits.flatten::<2>(0, 2).transpose()
 }
 
 /// Nodes with weights (convolutions and linear layers), in order.

@@ -2,10 +2,11 @@
 //!
 //! Reading order: [`device`], [`import`] and [`tensors`] (weights in and out), [`net`] and [`batch_norm`] (the float network),
 //! [`evaluate`] (accuracy), [`qat`] (the quantized network; the exponents of its layers are
-//! [`eqo_checkpoints::scales`]), `ops` and `kernels` (both networks' convolutions on the CPU), [`fit`], [`recipe`].
+//! [`eqo_checkpoints::scales`]), [`curvature`] (how much the loss minds its rounding), `ops` and `kernels` (both networks' convolutions on the CPU), [`fit`], [`recipe`].
 
 pub mod batch_norm;
 pub mod classifier;
+pub mod curvature;
 pub mod device;
 pub mod error;
 pub mod evaluate;

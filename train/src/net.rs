@@ -118,6 +118,8 @@ impl Classifier for Net {
 }
 
 impl Nodes for Net {
+    type Value = Tensor<4>;
+
     fn weighted(
         &self,
         index: usize,

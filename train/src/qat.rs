@@ -11,6 +11,7 @@ use eqo_datasets::{Dataset, Normalization};
 use ndarray::ArrayD;
 
 use crate::classifier::Classifier;
+use crate::curvature::{FloatTaps, TapLayer};
 use crate::interpret::{self, Nodes};
 use crate::kernels::{ActivationQuantizer, TapQuantizer};
 use crate::ops::{self, ConvSpec, Rounding, Weights};
@@ -175,6 +176,22 @@ impl QatNet {
         scales.map(|scale| scale.map(|scale| quantizer::exponent_of(&scale.val()))).collect()
     }
 
+    /// The float network that this one rounds.
+    #[must_use]
+    pub fn float_network(&self) -> FloatTaps {
+        let device = self.device().without_autodiff().autodiff();
+        let layers = self.specs.iter().zip(&self.layers).enumerate().map(|(index, (spec, layer))| {
+            let bias = Tensor::from_data(layer.folded().1.into_data(), &device);
+            TapLayer::new(&spec.name, &self.float_taps(index), bias, spec.geometry, spec.act_bits.is_some())
+        });
+        let layers = layers.collect();
+        FloatTaps { arch: self.arch.clone(), layers, normalization: self.normalization, device }
+    }
+
+    fn device(&self) -> Device {
+        self.layers.first().map(|layer| layer.weight.val().device()).unwrap_or_default()
+    }
+
     fn has_kernels(&self, device: &Device) -> bool {
         !self.generic && ops::runs_here(device)
     }
@@ -240,6 +257,8 @@ struct Pass<'a> {
 }
 
 impl Nodes for Pass<'_> {
+    type Value = Tensor<4>;
+
     fn weighted(
         &self,
         index: usize,

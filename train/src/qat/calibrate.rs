@@ -119,6 +119,8 @@ impl<'a> FloatNetwork<'a> {
 }
 
 impl Nodes for FloatNetwork<'_> {
+    type Value = Tensor<4>;
+
     fn weighted(
         &self,
         index: usize,

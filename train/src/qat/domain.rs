@@ -52,7 +52,7 @@ impl QatNet {
                 *weight = taps_of(weight, before, after);
             }
         }
-        let device = self.layers.first().map(|layer| layer.weight.val().device()).unwrap_or_default();
+        let device = self.device();
         self.with_tensors(&tensors, "taps", &device)?.with_best_steps(&device)
     }
 }

@@ -59,7 +59,7 @@ impl QatNet {
                 }
             }
         }
-        let device = self.layers.first().map(|layer| layer.weight.val().device()).unwrap_or_default();
+        let device = self.device();
         self.with_tensors(&tensors, "live normalizations", &device)
     }
 }

@@ -28,7 +28,7 @@ impl QatNet {
                 *scale += f32::from(from) - f32::from(to);
             }
         }
-        let device = self.layers.first().map(|layer| layer.weight.val().device()).unwrap_or_default();
+        let device = self.device();
         let net = Self::from_tensors(&self.arch, plan, self.normalization, &tensors, "replan", &device)?;
         net.with_best_steps(&device)
     }

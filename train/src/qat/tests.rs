@@ -31,7 +31,7 @@ pub(super) fn net(weight_bits: u8, act_bits: u8, device: &Device) -> QatNet {
     planned(&BitPlan::uniform(&tiny_arch(), weight_bits, act_bits), device)
 }
 
-fn planned(plan: &BitPlan, device: &Device) -> QatNet {
+pub(crate) fn planned(plan: &BitPlan, device: &Device) -> QatNet {
     QatNet::from_folded(&tiny_arch(), plan, &folded(), NORMALIZATION, &tiny_images(12), device).unwrap()
 }
 
