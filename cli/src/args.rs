@@ -13,7 +13,7 @@ mod values;
 pub(crate) use bench::{BenchCommand, BenchModelArgs, BenchPrimitivesArgs, Tile};
 pub(crate) use parties::{EvalArgs, InferArgs, InspectArgs, Ot, PrivateArgs, ServeArgs};
 #[cfg(feature = "train")]
-pub(crate) use recipes::{DemoArgs, QuantizeArgs, RecipeArgs, Stage, TrainArgs};
+pub(crate) use recipes::{DemoArgs, PlanArgs, QuantizeArgs, RecipeArgs, Stage, TrainArgs};
 
 /// Train, quantize and privately evaluate CNNs between two parties.
 ///
@@ -34,6 +34,9 @@ pub(crate) enum Command {
     /// Float (fine-)tuning or quantization-aware training of a recipe.
     #[cfg(feature = "train")]
     Train(TrainArgs),
+    /// Choose bits by the Hessian within a budget of communication: OUT/plan.toml, sensitivity.csv, plan.html.
+    #[cfg(feature = "train")]
+    Plan(PlanArgs),
     /// Everything from a recipe to a verified integer checkpoint: OUT/model.safetensors.
     #[cfg(feature = "train")]
     Quantize(QuantizeArgs),
@@ -46,6 +49,9 @@ pub(crate) enum Command {
     #[cfg(not(feature = "train"))]
     #[command(hide = true)]
     Train(Absent),
+    #[cfg(not(feature = "train"))]
+    #[command(hide = true)]
+    Plan(Absent),
     #[cfg(not(feature = "train"))]
     #[command(hide = true)]
     Quantize(Absent),

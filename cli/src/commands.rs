@@ -10,6 +10,8 @@ pub(crate) mod inspect;
 #[cfg(feature = "train")]
 pub(crate) mod lr_find;
 #[cfg(feature = "train")]
+pub(crate) mod plan;
+#[cfg(feature = "train")]
 pub(crate) mod quantize;
 #[cfg(feature = "train")]
 pub(crate) mod recipe;

@@ -113,6 +113,8 @@ impl From<eqo_quant::Error> for Failure {
             E::Data(error) => error.into(),
             E::Checkpoint(error) => error.into(),
             E::Mismatch { .. } => Self::new(Kind::Check, error),
+            E::Interrupted { .. } => Self::new(Kind::Stopped, error),
+            E::Allocation { .. } => Self::new(Kind::Usage, error),
             _ => Self::new(Kind::Data, error),
         }
     }

@@ -52,6 +52,8 @@ fn run(command: &Command) -> Result<(), Failure> {
         #[cfg(feature = "train")]
         Command::Train(args) => commands::train::run(args),
         #[cfg(feature = "train")]
+        Command::Plan(args) => commands::plan::run(args),
+        #[cfg(feature = "train")]
         Command::Quantize(args) => commands::quantize::run(args),
         #[cfg(feature = "train")]
         Command::Recipe(args) => commands::recipe::run(args),
@@ -59,6 +61,8 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Demo(_) => Err(Failure::needs_train("eqo demo")),
         #[cfg(not(feature = "train"))]
         Command::Train(_) => Err(Failure::needs_train("eqo train")),
+        #[cfg(not(feature = "train"))]
+        Command::Plan(_) => Err(Failure::needs_train("eqo plan")),
         #[cfg(not(feature = "train"))]
         Command::Quantize(_) => Err(Failure::needs_train("eqo quantize")),
         #[cfg(not(feature = "train"))]

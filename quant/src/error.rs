@@ -92,4 +92,20 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// Ctrl-C during an estimate.
+    #[error("{}: stopped after {probes} probes; the same command goes on from there", path.display())]
+    Interrupted {
+        /// What was found so far.
+        path: PathBuf,
+        /// Probes done.
+        probes: usize,
+    },
+    /// No plan fits.
+    #[error("plan for {goal}: {reason}; allow more, or more choices in [plan]")]
+    Allocation {
+        /// What was asked for.
+        goal: String,
+        /// The solver's reason.
+        reason: String,
+    },
 }

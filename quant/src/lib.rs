@@ -5,12 +5,16 @@
 //! into the public graph and the private weights with proven rings, [`verify`] compares every layer's integers on
 //! real images, and only then the checkpoint is written.
 
+pub mod allocate;
 pub mod fold;
 pub mod images;
 pub mod lower;
 pub mod pipeline;
+pub mod price;
 pub mod report;
+pub mod sensitivity;
 pub mod stages;
+pub mod trace;
 pub mod verify;
 
 mod error;

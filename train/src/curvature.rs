@@ -17,7 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::kernels::TapMap;
 use crate::ops::ConvSpec;
 use crate::winograd::Geometry;
-use crate::{Error, Result, interpret, pixels};
+use crate::{Error, Result, interpret, pixels, quantizer};
 
 mod dual;
 #[cfg(test)]
@@ -88,8 +88,8 @@ impl FloatTaps {
         self.layers.iter().map(|layer| host(&layer.taps)).collect()
     }
 
-    /// `v·(H·v)` by layer, for the mean cross entropy of the images `indices` of `images` and a v of random signs that depends
-    /// on `seed` only (Hutchinson's estimate: its mean over v is the trace; layers don't disturb each other's mean).
+    /// `v·(H·v)` for the mean cross entropy of the images `indices` of `images` and a v of random signs in one layer, which
+    /// depends on `seed` only (Hutchinson's estimate: its mean over v is the trace of that layer's block).
     ///
     /// # Errors
     /// [`Error::Data`] for images of another size, or a label without a logit.
@@ -97,58 +97,50 @@ impl FloatTaps {
         &self,
         images: &Dataset,
         indices: &[usize],
-        variable: Variable,
+        (variable, layer): (Variable, usize),
         seed: u64,
-    ) -> Result<Vec<Curved>> {
+    ) -> Result<Curved> {
         let (pixels, labels) = self.batch(images, indices)?;
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         match variable {
             Variable::Taps => {
-                let signs =
-                    self.layers.iter().map(|layer| signs(layer.taps.dims(), &mut random, &self.device));
-                let direction: Vec<Tensor<4>> = signs.collect();
+                let v = signs(self.layers[layer].taps.dims(), &mut random, &self.device);
+                let mut direction = vec![None; self.layers.len()];
+                direction[layer] = Some(v.clone());
                 let products = self.product(pixels, &labels, &direction);
-                Ok(direction.iter().zip(&products).map(|(v, hv)| by_tap(v, hv)).collect())
+                Ok(by_tap(&v, &products[layer]))
             }
-            Variable::Activations => Ok(self.probe_activations(pixels, &labels, random)),
+            Variable::Activations => {
+                let taps: Vec<Tensor<4>> = self.layers.iter().map(|layer| layer.taps.clone()).collect();
+                let duals = Duals::new(self, &taps, Direction::Activation(layer, random.into()));
+                let grads = self.slope(&duals, pixels, &labels).backward();
+                let nothing = Curved { sums: vec![vec![0.0; self.layers[layer].taps.dims()[0]]], count: 0.0 };
+                let moved = duals.moved().map(|(zero, v)| {
+                    let hv = zero.grad(&grads).unwrap_or_else(|| v.zeros_like());
+                    by_channel(&v, &hv, labels.len())
+                });
+                Ok(moved.unwrap_or(nothing))
+            }
         }
     }
 
-    /// `H·v` by the taps, for `direction` `[out, in, t, t]` of every layer.
+    /// `H·v` by the taps of the layers that `direction` has a tensor `[out, in, t, t]` for; zero for the others.
     pub(crate) fn product(
         &self,
         pixels: Tensor<4>,
         labels: &[u16],
-        direction: &[Tensor<4>],
+        direction: &[Option<Tensor<4>>],
     ) -> Vec<Tensor<4>> {
-        let taps: Vec<Tensor<4>> =
-            self.layers.iter().map(|layer| layer.taps.clone().require_grad()).collect();
+        let taps = self.layers.iter().zip(direction).map(|(layer, direction)| match direction {
+            Some(_) => layer.taps.clone().require_grad(),
+            None => layer.taps.clone(),
+        });
+        let taps: Vec<Tensor<4>> = taps.collect();
         let duals = Duals::new(self, &taps, Direction::Taps(direction));
-        let slope = self.slope(&duals, pixels, labels);
-        let grads = slope.backward();
+        let grads = self.slope(&duals, pixels, labels).backward();
         let gradient =
             |taps: &Tensor<4>| taps.grad(&grads).unwrap_or_else(|| taps.clone().inner().zeros_like());
         taps.iter().map(gradient).collect()
-    }
-
-    fn probe_activations(&self, pixels: Tensor<4>, labels: &[u16], random: ChaCha8Rng) -> Vec<Curved> {
-        let [_, _, _, count] = pixels.dims();
-        let taps: Vec<Tensor<4>> = self.layers.iter().map(|layer| layer.taps.clone()).collect();
-        let duals = Duals::new(self, &taps, Direction::Activations(random.into()));
-        let slope = self.slope(&duals, pixels, labels);
-        let grads = slope.backward();
-        let moved = duals.moved();
-        self.layers
-            .iter()
-            .zip(moved)
-            .map(|(layer, moved)| {
-                let Some((zero, v)) = moved else {
-                    return Curved { sums: vec![vec![0.0; layer.taps.dims()[0]]], count: 0.0 };
-                };
-                let hv = zero.grad(&grads).unwrap_or_else(|| v.zeros_like());
-                by_channel(&v, &hv, count)
-            })
-            .collect()
     }
 
     /// The derivative of the mean cross entropy in the direction of `duals`.
@@ -162,6 +154,33 @@ impl FloatTaps {
         let (logits, tangent) = (interpret::by_image(value), interpret::by_image(tangent));
         let residual = softmax(logits, 1) - one_hot(labels, tangent.dims(), &self.device);
         (residual * tangent).sum() / labels.len() as f32
+    }
+
+    /// Mean over the images of `Σ (Q(x) − x)²` of every layer's activation x at each of `bits`, with the power-of-two step of
+    /// least error; `[layer][bits]`, 0 where a layer ends in its accumulator.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for images of another size.
+    pub fn activation_errors(&self, images: &Dataset, bits: &[u8]) -> Result<Vec<Vec<f64>>> {
+        let indices: Vec<usize> = (0..images.len()).collect();
+        let (pixels, _) = self.batch(images, &indices)?;
+        let taps: Vec<Tensor<4>> = self.layers.iter().map(|layer| layer.taps.clone()).collect();
+        let duals = Duals::new(self, &taps, Direction::None);
+        let image = pixels::subtract_offsets(pixels, &self.normalization);
+        let values = interpret::interpret(&self.arch, &duals, Dual::constant(image));
+        let nodes = self.arch.nodes.iter().zip(values).filter(|(node, _)| interpret::has_weights(node));
+        let errors = |((_, Dual { value, .. }), layer): ((_, Dual), &TapLayer)| {
+            let values = host(&value);
+            let error = |&bits: &u8| {
+                if layer.relu {
+                    quantizer::least_activation_error(&values, bits) / images.len() as f64
+                } else {
+                    0.0
+                }
+            };
+            bits.iter().map(error).collect()
+        };
+        Ok(nodes.zip(&self.layers).map(errors).collect())
     }
 
     /// Squares of the gradients of single images, summed over `indices` and divided by their number: the diagonal of the

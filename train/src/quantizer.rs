@@ -56,6 +56,23 @@ fn nearest(x: Tensor<3>, codebook: &Codebook) -> Tensor<3> {
     })
 }
 
+/// Activation values looked at for one scale: enough for a stable error, few enough to search on the host.
+const SAMPLES: usize = 200_000;
+
+/// Exponent of the step of least squared error for an activation of these `values`; `None` if all are zero.
+pub(crate) fn best_activation_exponent(values: &[f32], bits: u8) -> Option<i32> {
+    let sample: Vec<f32> = values.iter().step_by(values.len().div_ceil(SAMPLES).max(1)).copied().collect();
+    scales::best_exponent(&sample, (0.0, largest_level(bits)))
+}
+
+/// `Σ (Q(x) − x)²` at that step.
+pub(crate) fn least_activation_error(values: &[f32], bits: u8) -> f64 {
+    let Some(exponent) = best_activation_exponent(values, bits) else { return 0.0 };
+    let (step, largest) = (2.0_f32.powi(exponent), largest_level(bits));
+    let miss = |&x: &f32| f64::from(scales::round_half_up(x / step).clamp(0.0, largest) * step - x);
+    values.iter().map(|x| miss(x) * miss(x)).sum()
+}
+
 /// A bias in whole steps of its accumulator, `2^exponent` each.
 pub(crate) fn bias_code(bias: f32, exponent: i32) -> f32 {
     scales::round_half_up(bias / 2.0_f32.powi(exponent))

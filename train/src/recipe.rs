@@ -10,10 +10,12 @@ mod bits;
 mod error;
 mod fit;
 mod keys;
+mod plan;
 
 pub use bits::{BitsSection, LayerBits};
 pub use error::RecipeError;
 pub use fit::{FitSection, Keep, OptimizerKind, QatSection};
+pub use plan::{Measure, PlanSection};
 
 /// A whole recipe; every field has a default except where noted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +37,8 @@ pub struct Recipe {
     pub qat: QatSection,
     /// Bit widths and algorithms.
     pub bits: BitsSection,
+    /// How `eqo plan` chooses them.
+    pub plan: PlanSection,
 }
 
 /// `[model]`
@@ -106,6 +110,7 @@ impl Default for Recipe {
             float: FitSection::default(),
             qat: QatSection::default(),
             bits: BitsSection::default(),
+            plan: PlanSection::default(),
         }
     }
 }
@@ -176,6 +181,7 @@ impl Recipe {
 
     fn check(&self) -> Result<(), RecipeError> {
         self.bits.check()?;
+        self.plan.check()?;
         require("name", "letters, digits, '.', '_' or '-'", &self.name, keys::is_plain(&self.name))?;
         let positive = self.data.std.iter().all(|&std| std > 0.0 && std.is_finite());
         require("data.std", "three positive numbers", format!("{:?}", self.data.std), positive)?;

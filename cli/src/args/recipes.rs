@@ -71,9 +71,27 @@ pub(crate) enum Stage {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) recipe: RecipeArgs,
+    /// Folder for the outputs; runs/NAME (of the recipe) if absent.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+    /// Progress as a bar, or as lines where stderr is no terminal, instead of the dashboard.
+    #[arg(long)]
+    pub(crate) plain: bool,
+    /// One JSON object on stdout; no dashboard.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct QuantizeArgs {
     #[command(flatten)]
     pub(crate) recipe: RecipeArgs,
+    /// Plan of `eqo plan` (or by hand), as --set bits.plan=PLAN.
+    #[arg(long)]
+    pub(crate) plan: Option<PathBuf>,
     /// Folder for the outputs; runs/NAME (of the recipe) if absent.
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,

@@ -12,7 +12,10 @@ use crate::report::{Report, Stage};
 use crate::run_folder::{self, Run, with_pipeline};
 
 pub(crate) fn run(args: &QuantizeArgs) -> Result<(), Failure> {
-    let recipe = run_folder::recipe(&args.recipe)?;
+    let mut recipe = run_folder::recipe(&args.recipe)?;
+    if args.plan.is_some() {
+        recipe.bits.plan.clone_from(&args.plan);
+    }
     let plain = args.plain || args.json;
     let run = Run { resume: args.resume, force: args.force, plain, ..Run::new(&recipe, args.out.as_deref()) };
     let report = with_pipeline(&recipe, &run, |pipeline, hooks| Ok(pipeline.quantize(hooks)?))?;

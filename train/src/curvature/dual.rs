@@ -22,10 +22,10 @@ pub(super) struct Dual {
 pub(super) enum Direction<'a> {
     /// Nowhere: values only.
     None,
-    /// By the taps, a tensor for each layer.
-    Taps(&'a [Tensor<4>]),
-    /// By the activations behind ReLUs, random signs where they are above zero.
-    Activations(RefCell<ChaCha8Rng>),
+    /// By the taps of the layers that have a tensor.
+    Taps(&'a [Option<Tensor<4>>]),
+    /// By the activation behind a layer's ReLU, random signs where it is above zero.
+    Activation(usize, RefCell<ChaCha8Rng>),
 }
 
 /// A zero that was added to an activation, to take a gradient by it, and the direction there.
@@ -36,7 +36,7 @@ pub(super) struct Duals<'a> {
     net: &'a FloatTaps,
     taps: &'a [Tensor<4>],
     direction: Direction<'a>,
-    moved: RefCell<Vec<Option<Moved>>>,
+    moved: RefCell<Option<Moved>>,
 }
 
 impl<'a> Duals<'a> {
@@ -44,14 +44,17 @@ impl<'a> Duals<'a> {
         Self { net, taps, direction, moved: RefCell::default() }
     }
 
-    /// By layer, what was moved of its activation.
-    pub(super) fn moved(self) -> Vec<Option<Moved>> {
+    /// What was moved of the layer's activation.
+    pub(super) fn moved(self) -> Option<Moved> {
         self.moved.into_inner()
     }
 
-    /// What the layer's activation moves in by itself.
-    fn own(&self, activation: &Tensor<4>) -> Option<Moved> {
-        let Direction::Activations(random) = &self.direction else { return None };
+    /// What a layer's activation moves in by itself.
+    fn own(&self, layer: usize, activation: &Tensor<4>) -> Option<Moved> {
+        let Direction::Activation(moving, random) = &self.direction else { return None };
+        if layer != *moving {
+            return None;
+        }
         let above = activation.clone().detach().greater_elem(0.0).float();
         let direction = signs(activation.dims(), &mut random.borrow_mut(), &activation.device()) * above;
         Some((activation.zeros_like().detach().require_grad(), direction))
@@ -67,26 +70,26 @@ impl Nodes for Duals<'_> {
         let mut value = layer.convolve(input.value.clone(), taps.clone(), bias.clone());
         let zero = bias.zeros_like();
         let mut tangent = input.tangent.map(|t| layer.convolve(t, taps.clone(), zero.clone()));
-        if let Direction::Taps(direction) = &self.direction {
-            tangent = add(tangent, Some(layer.convolve(input.value, direction[index].clone(), zero)));
+        if let Direction::Taps(direction) = &self.direction
+            && let Some(direction) = &direction[index]
+        {
+            tangent = add(tangent, Some(layer.convolve(input.value, direction.clone(), zero)));
         }
         if let Some(shortcut) = shortcut {
             value = value + shortcut.value;
             tangent = add(tangent, shortcut.tangent);
         }
         if !layer.relu {
-            self.moved.borrow_mut().push(None);
             return Dual { value, tangent };
         }
         let above = value.clone().detach().greater_elem(0.0).float();
         let mut value = activation::relu(value);
         tangent = tangent.map(|tangent| tangent * above);
-        let own = self.own(&value);
-        if let Some((zero, direction)) = &own {
+        if let Some((zero, direction)) = self.own(index, &value) {
             value = value + zero.clone();
             tangent = add(tangent, Some(direction.clone()));
+            self.moved.replace(Some((zero, direction)));
         }
-        self.moved.borrow_mut().push(own);
         Dual { value, tangent }
     }
 

@@ -20,7 +20,8 @@ fn wave(shape: [usize; 4], offset: f32, device: &Device) -> Tensor<4> {
 
 fn products(net: &FloatTaps, direction: &[Tensor<4>]) -> Vec<Tensor<4>> {
     let (pixels, labels) = net.batch(&tiny_images(6), &IMAGES).unwrap();
-    net.product(pixels, &labels, direction)
+    let direction: Vec<Option<Tensor<4>>> = direction.iter().cloned().map(Some).collect();
+    net.product(pixels, &labels, &direction)
 }
 
 fn dot(a: &Tensor<4>, b: &Tensor<4>) -> f64 {
@@ -203,7 +204,8 @@ fn the_trace_of_the_last_layer_is_its_closed_form() {
     let want = f64::from(trace.mean().into_scalar::<f32>());
     assert!((found - want).abs() < 1e-3 * want, "{found} {want}");
     // What probes find is that on average.
-    let probe = |seed| net.probe(&tiny_images(6), &IMAGES, Variable::Taps, seed).unwrap()[last].sums.concat();
+    let probe =
+        |seed| net.probe(&tiny_images(6), &IMAGES, (Variable::Taps, last), seed).unwrap().sums.concat();
     let samples: Vec<f64> = (0..300).map(|seed| probe(seed).iter().sum()).collect();
     let mean = samples.iter().sum::<f64>() / 300.0;
     let variance = samples.iter().map(|sample| (sample - mean).powi(2)).sum::<f64>() / 299.0;
@@ -219,7 +221,7 @@ fn the_trace_by_the_last_activation_is_that_of_its_closed_form_on_average() {
     let last = net.layers.len() - 2;
     let probes = 400;
     let samples: Vec<Curved> = (0..probes)
-        .map(|seed| net.probe(&images, &IMAGES, Variable::Activations, seed).unwrap().swap_remove(last))
+        .map(|seed| net.probe(&images, &IMAGES, (Variable::Activations, last), seed).unwrap())
         .collect();
     let found = samples.iter().flat_map(|sample| sample.sums.concat()).sum::<f64>() / probes as f64;
     let nodes = values(&net);
@@ -264,13 +266,13 @@ fn the_fisher_diagonal_is_the_mean_square_of_single_images_gradients() {
 }
 
 #[test]
-fn a_probe_is_a_function_of_its_seed() {
+fn a_probe_is_a_function_of_its_seed_and_layers_without_a_relu_have_no_activation() {
     let net = network(Algorithm::F2x2);
-    let probe = |variable, seed| net.probe(&tiny_images(6), &IMAGES, variable, seed).unwrap();
+    let probe = |variable, seed| net.probe(&tiny_images(6), &IMAGES, (variable, 2), seed).unwrap();
     for variable in [Variable::Taps, Variable::Activations] {
         assert_eq!(probe(variable, 3), probe(variable, 3));
         assert_ne!(probe(variable, 3), probe(variable, 4));
     }
-    let error = net.probe(&crate::testing::tiny_images(6), &[], Variable::Taps, 1);
-    assert!(error.is_ok());
+    let projection = net.probe(&tiny_images(6), &IMAGES, (Variable::Activations, 3), 1).unwrap();
+    assert!(projection.count == 0.0 && projection.sums.concat().iter().all(|&sum| sum == 0.0));
 }

@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation};
 use eqo_checkpoints::arch::{Arch, ArchNode};
-use eqo_checkpoints::scales::best_exponent;
 use eqo_checkpoints::winograd::Algorithm;
 use eqo_datasets::{Dataset, Normalization};
 use ndarray::ArrayD;
@@ -14,12 +13,9 @@ use super::QatNet;
 use super::spec::LayerSpec;
 use crate::classifier::Classifier;
 use crate::interpret::{self, Nodes};
-use crate::quantizer::largest_level;
+use crate::quantizer::best_activation_exponent;
 use crate::tensors::{NamedTensors, to_device};
 use crate::{Result, pixels, winograd};
-
-/// Activation values looked at for one scale: enough for a stable error, few enough to search on the host.
-const SAMPLES: usize = 200_000;
 
 /// How much finer than its output's step a layer's products may get, beyond the bits of a weight.
 ///
@@ -139,9 +135,8 @@ impl Nodes for FloatNetwork<'_> {
         };
         let y = activation::relu(y);
         let values: Vec<f32> = y.to_data_as::<f32>().iter::<f32>().collect();
-        let sample: Vec<f32> = values.iter().step_by(values.len().div_ceil(SAMPLES)).copied().collect();
         // A dead activation keeps scale 1: it is zero at any.
-        let exponent = best_exponent(&sample, (0.0, largest_level(bits))).unwrap_or(0);
+        let exponent = best_activation_exponent(&values, bits).unwrap_or(0);
         self.found.borrow_mut().push((spec.name.clone(), exponent));
         y
     }

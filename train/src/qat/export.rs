@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 use eqo_checkpoints::scales::LayerScales;
 
 use super::QatNet;
+use super::spec::LayerSpec;
 use super::wiring::Wiring;
 use crate::quantizer::bias_code;
 use crate::tensors::to_host;
@@ -77,6 +78,21 @@ impl QatNet {
             output_shifts: scales.output_shifts,
             shortcut_shifts: scales.shortcut_shifts,
         })
+    }
+
+    /// `Σ (Q(U) − U)²` of every layer at the steps in force, by tap (or kernel position): what its weights lose.
+    pub fn rounding_errors(&self) -> Vec<Vec<f64>> {
+        let net = self.clone().valid();
+        let steps = net.step_exponents();
+        let layer = |(index, (spec, steps)): (usize, (&LayerSpec, &Vec<Vec<i32>>))| {
+            let [out, inputs, ..] = spec.shape;
+            let taps = net.float_taps(index);
+            let rounded = spec.quantizer(steps).quantize(&taps, [out, inputs]);
+            let miss = |(q, u): (&f32, &f32)| f64::from(q - u) * f64::from(q - u);
+            let row = |(q, u): (&[f32], &[f32])| q.iter().zip(u).map(miss).sum();
+            rounded.chunks(out * inputs).zip(taps.chunks(out * inputs)).map(row).collect()
+        };
+        net.specs.iter().zip(&steps).enumerate().map(layer).collect()
     }
 
     /// Integer output of every node of the architecture, for a batch of raw pixels (`images`, `[batch, 3, height, width]`), from

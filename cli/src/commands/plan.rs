@@ -1,0 +1,64 @@
+//! `eqo plan`: bits by the Hessian within a budget.
+
+use eqo_checkpoints::plan::LayerPlan;
+use eqo_quant::pipeline::plan::{Judged, PlanReport};
+
+use crate::args::PlanArgs;
+use crate::exit::Failure;
+use crate::output;
+use crate::run_folder::{self, Run, with_pipeline};
+
+pub(crate) fn run(args: &PlanArgs) -> Result<(), Failure> {
+    let recipe = run_folder::recipe(&args.recipe)?;
+    let run = Run { plain: args.plain || args.json, ..Run::new(&recipe, args.out.as_deref()) };
+    let report = with_pipeline(&recipe, &run, |pipeline, hooks| Ok(pipeline.plan(hooks)?))?;
+    if args.json { output::json(&report) } else { output::text(&text(&report)) }
+}
+
+fn text(report: &PlanReport) -> String {
+    format!("{}\n\n{}\n\n{}", layer_table(report), facts(report), report.path.display())
+}
+
+fn layer_table(report: &PlanReport) -> String {
+    let rows = report.layers.iter().filter_map(|(name, price)| {
+        let plan = report.plan.layers.get(name)?;
+        let algorithm = plan.algorithm.name();
+        let trace = report.traces.get(algorithm).or_else(|| report.traces.values().next());
+        let trace = trace.and_then(|rows| rows.iter().find(|row| row.layer == *name))?;
+        Some(vec![
+            name.clone(),
+            algorithm.to_owned(),
+            code(plan),
+            plan.weight_bits.to_string(),
+            plan.act_bits.to_string(),
+            format!("{:.3}", trace.trace),
+            format!("{:.3}", trace.confidence),
+            trace.probes.to_string(),
+            format!("{:.3}", price.total() / 1e6),
+        ])
+    });
+    let header = ["layer", "algorithm", "code", "w bits", "a bits", "trace", "± 95%", "probes", "MB"];
+    output::table(&header, 3, rows)
+}
+
+/// What its bits are worth, where that isn't two's complement.
+fn code(plan: &LayerPlan) -> String {
+    let exponents = plan.exponents.iter().flatten().map(u8::to_string).collect::<Vec<_>>().join("-");
+    let offset = if plan.mid_rise { "+½" } else { "" };
+    format!("{exponents}{offset}")
+}
+
+fn facts(report: &PlanReport) -> String {
+    let judged = |judged: &Judged| {
+        let omega = judged.omega.map_or_else(|| "not on the menu".to_owned(), |omega| format!("{omega:.4}"));
+        format!("{:.3} {}, sensitivity {omega}", judged.cost, report.measure)
+    };
+    let seconds: Vec<String> =
+        report.seconds.iter().map(|(part, seconds)| format!("{part} {seconds:.0} s")).collect();
+    output::facts(&[
+        ("plan", judged(&report.chosen)),
+        ("uniform", judged(&report.uniform)),
+        ("budget", format!("{:.3} {}", report.budget, report.measure)),
+        ("time", seconds.join(", ")),
+    ])
+}

@@ -1,0 +1,169 @@
+//! What every choice costs, taken from [`eqo_checkpoints::cost`] itself.
+//!
+//! The network is lowered with one choice everywhere; a node's share of its price is what that choice costs there. A node's
+//! price depends on its own weights, on the bits it reads and on the bits it puts out; what it also depends on, the rings
+//! of whoever reads it and how random OTs are made in bulk, is left out. So prices add up to the forecast of a whole plan
+//! almost, and a plan is always judged by its own forecast.
+
+use eqo_checkpoints::cost::{self, Costs, OtKind, Profile};
+use eqo_checkpoints::graph::{CheckedGraph, Op, Output};
+use eqo_checkpoints::plan::BitPlan;
+use eqo_datasets::Normalization;
+use eqo_train::QatNet;
+use serde::Serialize;
+
+use crate::sensitivity::{LayerSensitivity, Menu, WeightChoice};
+use crate::{Error, lower};
+
+/// What private inference of an image takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Price {
+    /// Bytes before the image is known, both directions.
+    pub offline: f64,
+    /// Bytes afterwards.
+    pub online: f64,
+    /// Rounds online.
+    pub rounds: f64,
+}
+
+/// A link: bytes a second and seconds for a message there and back (DESIGN §4).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Link {
+    /// Bytes a second.
+    pub bandwidth: f64,
+    /// Seconds.
+    pub round_trip: f64,
+}
+
+/// A local network.
+pub const LAN: Link = Link { bandwidth: 377e6, round_trip: 0.3e-3 };
+/// A wide-area network.
+pub const WAN: Link = Link { bandwidth: 40e6, round_trip: 80e-3 };
+
+/// Prices of one layer: `[choice][bits read][bits put out]`, the latter two by their place in [`Menu::act_bits`].
+pub type LayerPrices = Vec<Vec<Vec<Price>>>;
+
+/// Whose prices are asked for.
+pub struct Pricing<'a> {
+    /// In the spatial domain.
+    pub net: &'a QatNet,
+    /// Of its images.
+    pub normalization: Normalization,
+    /// Names in the graph.
+    pub classes: &'a [String],
+    /// How random OTs are made.
+    pub ot: OtKind,
+}
+
+impl Price {
+    /// All bytes.
+    pub fn total(&self) -> f64 {
+        self.offline + self.online
+    }
+
+    /// Seconds on a link, offline and online, without computing; a round is half a round trip there and half back.
+    pub fn seconds(&self, link: &Link) -> f64 {
+        self.total() / link.bandwidth + self.rounds * link.round_trip / 2.0
+    }
+}
+
+impl Pricing<'_> {
+    /// Prices of every layer's choices. `progress` is told (networks lowered, networks in all).
+    ///
+    /// # Errors
+    /// Those of quantizing and lowering.
+    pub fn table(
+        &self,
+        layers: &[LayerSensitivity],
+        menu: &Menu,
+        progress: &dyn Fn(usize, usize),
+    ) -> Result<Vec<LayerPrices>, Error> {
+        let most = layers.iter().map(|layer| layer.weights.len()).max().unwrap_or(0);
+        let mut prices: Vec<LayerPrices> =
+            layers.iter().map(|layer| vec![Vec::new(); layer.weights.len()]).collect();
+        for choice in 0..most {
+            for (at, &bits) in menu.act_bits.iter().enumerate() {
+                progress(choice * menu.act_bits.len() + at, most * menu.act_bits.len());
+                // A layer with fewer choices repeats its last one.
+                let chosen = |layer: &LayerSensitivity| {
+                    layer.weights.get(choice.min(layer.weights.len().saturating_sub(1))).cloned()
+                };
+                let chosen: Vec<Option<WeightChoice>> = layers.iter().map(chosen).collect();
+                let graph = self.lowered(&self.plan(layers, &chosen, bits))?;
+                let by_output =
+                    menu.act_bits.iter().map(|&out| Ok(self.node_prices(&with_outputs(&graph, bits, out)?)));
+                let by_output: Vec<Vec<Price>> = by_output.collect::<Result<_, Error>>()?;
+                for (index, layer) in prices.iter_mut().enumerate().filter(|(_, layer)| choice < layer.len())
+                {
+                    layer[choice].push(by_output.iter().map(|prices| prices[index]).collect());
+                }
+            }
+        }
+        Ok(prices)
+    }
+
+    /// The forecast of a whole plan, and the share of every convolution and linear layer in it.
+    ///
+    /// # Errors
+    /// Those of quantizing and lowering.
+    pub fn forecast(&self, plan: &BitPlan) -> Result<(Price, Vec<Price>), Error> {
+        let graph = self.lowered(plan)?;
+        let costs = self.costs(&graph);
+        let (offline, online) = (costs.offline(), costs.online());
+        let price = Price {
+            offline: offline.bytes() as f64,
+            online: online.bytes() as f64,
+            rounds: online.rounds as f64,
+        };
+        Ok((price, self.node_prices(&graph)))
+    }
+
+    fn plan(&self, layers: &[LayerSensitivity], chosen: &[Option<WeightChoice>], act_bits: u8) -> BitPlan {
+        let plans = layers
+            .iter()
+            .zip(chosen)
+            .filter_map(|(layer, choice)| Some((layer.layer.clone(), choice.as_ref()?.plan(act_bits))));
+        BitPlan { layers: plans.collect() }
+    }
+
+    fn lowered(&self, plan: &BitPlan) -> Result<CheckedGraph, Error> {
+        let net = self.net.replan(plan)?;
+        Ok(lower::lower(net.arch(), plan, net.export()?, &self.normalization, self.classes)?.0)
+    }
+
+    fn costs(&self, graph: &CheckedGraph) -> Costs {
+        cost::inference(graph, &Profile { ot: self.ot }, 1)
+    }
+
+    /// What every convolution and linear layer takes, its share of the random OTs included.
+    fn node_prices(&self, graph: &CheckedGraph) -> Vec<Price> {
+        let costs = self.costs(graph);
+        let made: u64 = costs.nodes.iter().map(|node| node.ots.server_sends + node.ots.client_sends).sum();
+        let each = costs.ot_extension.bytes() as f64 / made.max(1) as f64;
+        let price = |node: &cost::NodeCost| Price {
+            offline: node.offline.bytes() as f64
+                + each * (node.ots.server_sends + node.ots.client_sends) as f64,
+            online: node.online.bytes() as f64,
+            rounds: node.online.rounds as f64,
+        };
+        let nodes = graph.nodes().iter().zip(&costs.nodes).filter(|(node, _)| matches!(node.op, Op::Conv(_)));
+        nodes.map(|(_, cost)| price(cost)).collect()
+    }
+}
+
+/// The same graph with activations of `to` bits instead of `from`, their ranges kept: shifts change by the difference. Only what
+/// a node itself costs means anything then.
+fn with_outputs(graph: &CheckedGraph, from: u8, to: u8) -> Result<CheckedGraph, Error> {
+    let mut graph = graph.graph().clone();
+    for node in &mut graph.nodes {
+        let Op::Conv(conv) = &mut node.op else { continue };
+        let Output::Activation { bits, shifts } = &mut conv.output else { continue };
+        *bits = to;
+        shifts.iter_mut().for_each(|shift| *shift = (*shift + from).saturating_sub(to).max(1));
+        // Room for the rounding, which the range's proof would have given.
+        for (ring, shift) in conv.ring_bits.iter_mut().zip(shifts) {
+            *ring = (*ring).max(to + *shift + 1);
+        }
+    }
+    Ok(graph.check()?)
+}

@@ -1,0 +1,169 @@
+//! Traces of the Hessian, layer by layer, by Hutchinson's estimate (HAWQ-V2, Dong et al. 2020, §3).
+//!
+//! A probe is a batch of images and a direction of random signs in one layer; its `v·(H·v)` has the trace of the layer's
+//! block as its mean. Moving all layers at once would cost as much for the same error: a layer's mean stays, but the blocks
+//! between layers come in as noise, and the first layer's (whose taps are thousands of times finer) drowns the rest. Probes
+//! of a layer go on until its standard error is within the tolerance. Everything is a function of the seed, and the state
+//! after every probe is kept: an interrupted estimate goes on where it stopped and ends in the same bits.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use eqo_datasets::Dataset;
+use eqo_datasets::split::stratified_order;
+use eqo_train::curvature::{Curved, FloatTaps, Variable};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::stages::write_whole;
+
+/// How traces are estimated.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct TraceConfig {
+    /// Of the directions and of the order of the images.
+    pub seed: u64,
+    /// Images of a probe.
+    pub batch_size: usize,
+    /// Largest relative standard error, e.g. 0.05.
+    pub tolerance: f64,
+    /// Probes before a layer may stop.
+    pub least: usize,
+    /// Probes after which every layer stops.
+    pub most: usize,
+}
+
+/// What is known of one layer so far.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Trace {
+    /// The layer's name.
+    pub layer: String,
+    /// Probes in which it moved.
+    pub probes: usize,
+    /// Mean of the probes: the trace.
+    pub trace: f64,
+    /// Sum of squared distances of the probes from their mean.
+    spread: f64,
+    /// Values that the trace is a sum over; for activations the mean over images of those above zero.
+    pub count: f64,
+    /// Parts of the trace, `[taps or kernel positions][out]`, or `[1][channels]` for activations.
+    pub parts: Vec<Vec<f64>>,
+}
+
+/// Estimated traces, and what they belong to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Traces {
+    /// Hash of network, images and settings.
+    identity: String,
+    /// One for each layer, in order.
+    pub layers: Vec<Trace>,
+}
+
+/// How an estimate is shown and stopped.
+pub struct TraceHooks<'a> {
+    /// Ends the estimate after the probe that runs, in [`Error::Interrupted`];
+    /// what was found is kept.
+    pub stop: &'a AtomicBool,
+    /// Layers done, of how many, and the relative standard error of the one that runs.
+    pub progress: &'a mut dyn FnMut(usize, usize, f64),
+}
+
+impl Trace {
+    /// Of the trace.
+    pub fn standard_error(&self) -> f64 {
+        let samples = self.probes as f64;
+        if self.probes < 2 { f64::INFINITY } else { (self.spread / (samples - 1.0) / samples).sqrt() }
+    }
+
+    /// Standard error over the trace's magnitude; 0 for a trace of 0.
+    pub fn relative_error(&self) -> f64 {
+        if self.trace == 0.0 && self.probes > 1 { 0.0 } else { self.standard_error() / self.trace.abs() }
+    }
+
+    /// Half of the width of the 95% confidence interval.
+    pub fn confidence(&self) -> f64 {
+        1.96 * self.standard_error()
+    }
+
+    /// Trace by value: the mean second derivative.
+    pub fn mean(&self) -> f64 {
+        if self.count > 0.0 { self.trace / self.count } else { 0.0 }
+    }
+
+    /// Mean second derivative by the values of each tap (or kernel position).
+    pub fn tap_means(&self) -> Vec<f64> {
+        let count = (self.count / self.parts.len().max(1) as f64).max(f64::MIN_POSITIVE);
+        self.parts.iter().map(|tap| tap.iter().sum::<f64>() / count).collect()
+    }
+
+    fn add(&mut self, curved: &Curved) {
+        let value: f64 = curved.sums.iter().flatten().sum();
+        self.probes += 1;
+        let share = 1.0 / self.probes as f64;
+        let before = value - self.trace;
+        self.trace += before * share;
+        self.spread += before * (value - self.trace);
+        self.count += (curved.count - self.count) * share;
+        if self.parts.is_empty() {
+            self.parts = curved.sums.iter().map(|row| vec![0.0; row.len()]).collect();
+        }
+        for (mean, found) in self.parts.iter_mut().flatten().zip(curved.sums.iter().flatten()) {
+            *mean += (found - *mean) * share;
+        }
+    }
+
+    fn is_done(&self, config: &TraceConfig) -> bool {
+        self.probes >= config.most || self.probes >= config.least && self.relative_error() <= config.tolerance
+    }
+}
+
+/// Estimates the traces of `net` by `variable` on `images`; the state is kept in `file`, and taken up from there if it is that
+/// of the same network (`identity`), images and settings.
+///
+/// # Errors
+/// Those of [`FloatTaps::probe`], an interruption, [`Error::Io`] if the state can't be written.
+pub fn estimate(
+    net: &FloatTaps,
+    images: &Dataset,
+    (variable, identity): (Variable, &str),
+    config: &TraceConfig,
+    file: &Path,
+    hooks: TraceHooks<'_>,
+) -> Result<Traces, Error> {
+    let mut traces = Traces::open(file, identity, net);
+    let order = stratified_order(images, config.seed);
+    let batch = config.batch_size.clamp(1, order.len().max(1));
+    for layer in 0..traces.layers.len() {
+        while !traces.layers[layer].is_done(config) {
+            let probe = traces.layers[layer].probes;
+            (hooks.progress)(layer, traces.layers.len(), traces.layers[layer].relative_error());
+            let indices: Vec<usize> =
+                (0..batch).map(|at| order[(probe * batch + at) % order.len()]).collect();
+            let seed = config.seed ^ probe_seed(layer, probe);
+            let found = net.probe(images, &indices, (variable, layer), seed)?;
+            traces.layers[layer].add(&found);
+            write_whole(file, &serde_json::to_vec(&traces).unwrap_or_default())?;
+            if hooks.stop.load(Ordering::Relaxed) {
+                let probes = traces.layers.iter().map(|layer| layer.probes).sum();
+                return Err(Error::Interrupted { path: file.to_owned(), probes });
+            }
+        }
+    }
+    Ok(traces)
+}
+
+/// Odd multiples are far apart for neighbouring probes.
+fn probe_seed(layer: usize, probe: usize) -> u64 {
+    ((layer as u64) << 32 | probe as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+impl Traces {
+    fn open(file: &Path, identity: &str, net: &FloatTaps) -> Self {
+        let kept: Option<Self> =
+            std::fs::read(file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        kept.filter(|traces| traces.identity == identity).unwrap_or_else(|| {
+            let layer = |name: &str| Trace { layer: name.to_owned(), ..Trace::default() };
+            let layers = net.layer_names().into_iter().map(layer).collect();
+            Self { identity: identity.to_owned(), layers }
+        })
+    }
+}
