@@ -213,3 +213,6 @@ fn unit(numbers: impl Iterator<Item = f64>) -> f64 {
     let largest = numbers.fold(0.0, f64::max);
     if largest > 0.0 { largest } else { 1.0 }
 }
+
+#[cfg(test)]
+mod tests;

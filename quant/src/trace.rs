@@ -141,7 +141,8 @@ pub fn estimate(
             let seed = config.seed ^ probe_seed(layer, probe);
             let found = net.probe(images, &indices, (variable, layer), seed)?;
             traces.layers[layer].add(&found);
-            write_whole(file, &serde_json::to_vec(&traces).unwrap_or_default())?;
+            // TOML, because floats come back as they were.
+            write_whole(file, toml::to_string(&traces).unwrap_or_default().as_bytes())?;
             if hooks.stop.load(Ordering::Relaxed) {
                 let probes = traces.layers.iter().map(|layer| layer.probes).sum();
                 return Err(Error::Interrupted { path: file.to_owned(), probes });
@@ -159,7 +160,7 @@ fn probe_seed(layer: usize, probe: usize) -> u64 {
 impl Traces {
     fn open(file: &Path, identity: &str, net: &FloatTaps) -> Self {
         let kept: Option<Self> =
-            std::fs::read(file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            std::fs::read_to_string(file).ok().and_then(|text| toml::from_str(&text).ok());
         kept.filter(|traces| traces.identity == identity).unwrap_or_else(|| {
             let layer = |name: &str| Trace { layer: name.to_owned(), ..Trace::default() };
             let layers = net.layer_names().into_iter().map(layer).collect();

@@ -23,8 +23,7 @@ fn layer_table(report: &PlanReport) -> String {
     let rows = report.layers.iter().filter_map(|(name, price)| {
         let plan = report.plan.layers.get(name)?;
         let algorithm = plan.algorithm.name();
-        let trace = report.traces.get(algorithm).or_else(|| report.traces.values().next());
-        let trace = trace.and_then(|rows| rows.iter().find(|row| row.layer == *name))?;
+        let trace = report.trace(algorithm, name)?;
         Some(vec![
             name.clone(),
             algorithm.to_owned(),

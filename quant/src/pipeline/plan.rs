@@ -55,6 +55,15 @@ pub struct PlanReport {
     pub seconds: BTreeMap<String, f64>,
 }
 
+impl PlanReport {
+    /// A layer's trace by the taps of `algorithm`; by its kernels, in any network, where it is direct.
+    pub fn trace(&self, algorithm: &str, layer: &str) -> Option<&TraceRow> {
+        let by_taps = || self.traces.iter().find(|(name, _)| *name != ACTIVATIONS).map(|(_, rows)| rows);
+        let rows = self.traces.get(algorithm).or_else(by_taps)?;
+        rows.iter().find(|row| row.layer == layer)
+    }
+}
+
 /// A plan's worth.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Judged {
@@ -203,7 +212,7 @@ impl Pipeline {
             let tiled = BitPlan::uniform(&self.arch, 8, 8).with_tiles(algorithm);
             let float = net.replan(&tiled)?.float_network();
             let stage = format!("trace-{name}");
-            let file = self.out.join(format!("{stage}.json"));
+            let file = self.out.join(format!("{stage}.toml"));
             let mut progress = |done, total, error: f64| {
                 let note = format!("relative error {error:.3}");
                 (hooks.progress)(Progress { stage: &stage, done, total, note, training: None });
