@@ -8,6 +8,7 @@ use crate::exit::{Failure, Kind};
 use crate::output::{megabytes, percent};
 
 pub(crate) mod curve;
+pub(crate) mod planned;
 mod plots;
 
 /// Everything a report shows.

@@ -116,7 +116,16 @@ impl Trace {
     }
 }
 
-/// Estimates the traces of `net` by `variable` on `images`; the state is kept in `file`, and taken up from there if it is that
+/// What is estimated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Curvature {
+    /// The trace of the Hessian's block by this variable, one layer at a time.
+    Hessian(Variable),
+    /// By the taps, the trace of the empirical Fisher matrix: all layers in one backward pass.
+    Fisher,
+}
+
+/// Estimates the traces of `net` by `curvature` on `images`; the state is kept in `file`, and taken up from there if it is that
 /// of the same network (`identity`), images and settings.
 ///
 /// # Errors
@@ -124,33 +133,91 @@ impl Trace {
 pub fn estimate(
     net: &FloatTaps,
     images: &Dataset,
-    (variable, identity): (Variable, &str),
+    (curvature, identity): (Curvature, &str),
     config: &TraceConfig,
-    file: &Path,
-    hooks: TraceHooks<'_>,
+    (file, hooks): (&Path, TraceHooks<'_>),
 ) -> Result<Traces, Error> {
-    let mut traces = Traces::open(file, identity, net);
+    let traces = Traces::open(file, identity, net);
     let order = stratified_order(images, config.seed);
-    let batch = config.batch_size.clamp(1, order.len().max(1));
-    for layer in 0..traces.layers.len() {
-        while !traces.layers[layer].is_done(config) {
-            let probe = traces.layers[layer].probes;
-            (hooks.progress)(layer, traces.layers.len(), traces.layers[layer].relative_error());
-            let indices: Vec<usize> =
-                (0..batch).map(|at| order[(probe * batch + at) % order.len()]).collect();
-            let seed = config.seed ^ probe_seed(layer, probe);
-            let found = net.probe(images, &indices, (variable, layer), seed)?;
-            traces.layers[layer].add(&found);
-            // TOML, because floats come back as they were.
-            write_whole(file, toml::to_string(&traces).unwrap_or_default().as_bytes())?;
-            if hooks.stop.load(Ordering::Relaxed) {
-                let probes = traces.layers.iter().map(|layer| layer.probes).sum();
-                return Err(Error::Interrupted { path: file.to_owned(), probes });
-            }
+    let mut estimate = Estimate { net, images, config, file, hooks, order, traces };
+    match curvature {
+        Curvature::Hessian(variable) => {
+            (0..net.layer_names().len()).try_for_each(|layer| estimate.hessian(variable, layer))?;
         }
+        Curvature::Fisher => estimate.fisher()?,
     }
-    Ok(traces)
+    Ok(estimate.traces)
 }
+
+/// An estimate at work.
+struct Estimate<'a, 'h> {
+    net: &'a FloatTaps,
+    images: &'a Dataset,
+    config: &'a TraceConfig,
+    file: &'a Path,
+    hooks: TraceHooks<'h>,
+    order: Vec<usize>,
+    traces: Traces,
+}
+
+impl Estimate<'_, '_> {
+    fn hessian(&mut self, variable: Variable, layer: usize) -> Result<(), Error> {
+        while !self.traces.layers[layer].is_done(self.config) {
+            let Trace { probes, .. } = self.traces.layers[layer];
+            (self.hooks.progress)(
+                layer,
+                self.traces.layers.len(),
+                self.traces.layers[layer].relative_error(),
+            );
+            let (batch, seed) = (self.batch(probes), self.config.seed ^ probe_seed(layer, probes));
+            let found = self.net.probe(self.images, &batch, (variable, layer), seed)?;
+            self.traces.layers[layer].add(&found);
+            self.keep(layer)?;
+        }
+        Ok(())
+    }
+
+    fn fisher(&mut self) -> Result<(), Error> {
+        // Layers all have the same probes, so the slowest one decides.
+        while let Some(slowest) = self.traces.layers.iter().position(|layer| !layer.is_done(self.config)) {
+            let Trace { probes, .. } = self.traces.layers[slowest];
+            (self.hooks.progress)(
+                slowest,
+                self.traces.layers.len(),
+                self.traces.layers[slowest].relative_error(),
+            );
+            let (batch, seed) = (self.batch(probes), self.config.seed ^ probe_seed(0, probes));
+            let found = self.net.fisher(self.images, &batch, seed)?;
+            self.traces.layers.iter_mut().zip(&found).for_each(|(layer, found)| layer.add(found));
+            self.keep(slowest)?;
+        }
+        Ok(())
+    }
+
+    /// The images of a probe.
+    fn batch(&self, probe: usize) -> Vec<usize> {
+        let size = self.config.batch_size.clamp(1, self.order.len().max(1));
+        (0..size).map(|at| self.order[(probe * size + at) % self.order.len()]).collect()
+    }
+
+    /// Writes the state now and then, when `layer` is done, and before stopping.
+    fn keep(&self, layer: usize) -> Result<(), Error> {
+        let stop = self.hooks.stop.load(Ordering::Relaxed);
+        let layer = &self.traces.layers[layer];
+        if stop || layer.probes % KEPT_EVERY == 0 || layer.is_done(self.config) {
+            // TOML, because floats come back as they were.
+            write_whole(self.file, toml::to_string(&self.traces).unwrap_or_default().as_bytes())?;
+        }
+        if stop {
+            let probes = self.traces.layers.iter().map(|layer| layer.probes).sum();
+            return Err(Error::Interrupted { path: self.file.to_owned(), probes });
+        }
+        Ok(())
+    }
+}
+
+/// Probes between writes of the state.
+const KEPT_EVERY: usize = 16;
 
 /// Odd multiples are far apart for neighbouring probes.
 fn probe_seed(layer: usize, probe: usize) -> u64 {

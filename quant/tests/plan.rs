@@ -11,7 +11,7 @@ use eqo_checkpoints::plan::BitPlan;
 use eqo_datasets::{Dataset, Normalization, synthetic};
 use eqo_quant::pipeline::plan::PlanReport;
 use eqo_quant::pipeline::{Hooks, Pipeline};
-use eqo_quant::trace::{self, TraceConfig, TraceHooks, Traces};
+use eqo_quant::trace::{self, Curvature, TraceConfig, TraceHooks, Traces};
 use eqo_quant::{Error, fold};
 use eqo_train::curvature::{FloatTaps, Variable};
 use eqo_train::net::Net;
@@ -31,7 +31,13 @@ fn network(images: &Dataset) -> FloatTaps {
 }
 
 /// An estimate that is stopped after `probes` more probes.
-fn estimate(net: &FloatTaps, images: &Dataset, file: &Path, probes: usize) -> Result<Traces, Error> {
+fn estimate(
+    net: &FloatTaps,
+    images: &Dataset,
+    of: Curvature,
+    file: &Path,
+    probes: usize,
+) -> Result<Traces, Error> {
     let config = TraceConfig { seed: 3, batch_size: 4, tolerance: 0.5, least: 2, most: 5 };
     let stop = AtomicBool::new(false);
     let mut seen = 0;
@@ -40,31 +46,37 @@ fn estimate(net: &FloatTaps, images: &Dataset, file: &Path, probes: usize) -> Re
         stop.store(seen == probes, std::sync::atomic::Ordering::Relaxed);
     };
     let hooks = TraceHooks { stop: &stop, progress: &mut progress };
-    trace::estimate(net, images, (Variable::Taps, "id"), &config, file, hooks)
+    trace::estimate(net, images, (of, "id"), &config, (file, hooks))
 }
 
 #[test]
 fn an_estimate_that_is_stopped_after_every_few_probes_ends_in_the_same_bits() {
     let images = synthetic::generate(3, 12);
     let net = network(&images);
-    let dir = tempfile::tempdir().unwrap();
-    let whole = estimate(&net, &images, &dir.path().join("whole.toml"), usize::MAX).unwrap();
-    let file = dir.path().join("stopped.toml");
-    let mut stops = 0;
-    let pieces = loop {
-        match estimate(&net, &images, &file, 3) {
-            Ok(traces) => break traces,
-            Err(Error::Interrupted { probes, .. }) => {
-                stops += 1;
-                assert_eq!(probes, 3 * stops);
+    let taps = Curvature::Hessian(Variable::Taps);
+    for (of, each) in [
+        (taps, 1),
+        (Curvature::Hessian(Variable::Activations), 1),
+        (Curvature::Fisher, net.layer_names().len()),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = estimate(&net, &images, of, &dir.path().join("whole.toml"), usize::MAX).unwrap();
+        let file = dir.path().join("stopped.toml");
+        let mut stops = 0;
+        let pieces = loop {
+            match estimate(&net, &images, of, &file, 2) {
+                Ok(traces) => break traces,
+                Err(Error::Interrupted { probes, .. }) => {
+                    stops += 1;
+                    assert_eq!(probes, 2 * stops * each);
+                }
+                Err(error) => panic!("{error}"),
             }
-            Err(error) => panic!("{error}"),
-        }
-    };
-    assert!(stops > 3, "{stops}");
-    assert!(pieces == whole);
-    assert!(whole.layers.iter().all(|layer| layer.probes == 5 || layer.relative_error() <= 0.5));
-    assert!(whole.layers.iter().all(|layer| layer.probes >= 2 && layer.trace.is_finite()));
+        };
+        assert!(stops > 0 && pieces == whole, "{of:?} {stops}");
+        assert!(whole.layers.iter().all(|layer| layer.probes >= 5 || layer.relative_error() <= 0.5));
+        assert!(whole.layers.iter().all(|layer| layer.probes >= 2 && layer.trace.is_finite()));
+    }
 }
 
 fn recipe(set: &[&str]) -> Recipe {

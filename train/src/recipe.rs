@@ -15,7 +15,7 @@ mod plan;
 pub use bits::{BitsSection, LayerBits};
 pub use error::RecipeError;
 pub use fit::{FitSection, Keep, OptimizerKind, QatSection};
-pub use plan::{Measure, PlanSection};
+pub use plan::{CurvatureKind, Measure, PlanSection};
 
 /// A whole recipe; every field has a default except where noted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -6,17 +6,20 @@ use eqo_quant::pipeline::plan::{Judged, PlanReport};
 use crate::args::PlanArgs;
 use crate::exit::Failure;
 use crate::output;
+use crate::report::planned;
 use crate::run_folder::{self, Run, with_pipeline};
 
 pub(crate) fn run(args: &PlanArgs) -> Result<(), Failure> {
     let recipe = run_folder::recipe(&args.recipe)?;
     let run = Run { plain: args.plain || args.json, ..Run::new(&recipe, args.out.as_deref()) };
     let report = with_pipeline(&recipe, &run, |pipeline, hooks| Ok(pipeline.plan(hooks)?))?;
-    if args.json { output::json(&report) } else { output::text(&text(&report)) }
-}
-
-fn text(report: &PlanReport) -> String {
-    format!("{}\n\n{}\n\n{}", layer_table(report), facts(report), report.path.display())
+    let (layers, facts) = (layer_table(&report), facts(&report));
+    planned::write(&report, &recipe.name, [&layers, &facts], &run.out.join("plan.html"))?;
+    if args.json {
+        output::json(&report)
+    } else {
+        output::text(&format!("{layers}\n\n{facts}\n\n{}", report.path.display()))
+    }
 }
 
 fn layer_table(report: &PlanReport) -> String {

@@ -1,4 +1,4 @@
-//! The two plots, as SVG text.
+//! The plots of reports, as SVG text.
 
 use plotters::coord::ranged1d::{SegmentValue, SegmentedCoord};
 use plotters::coord::types::RangedCoordusize;
@@ -19,9 +19,31 @@ pub(super) fn accuracy_by_stage(stages: &[Stage]) -> Result<String, Failure> {
 
 /// One horizontal bar a layer, the first layer on top.
 pub(super) fn bytes_by_layer(layers: &[LayerBytes]) -> Result<String, Failure> {
+    let bars: Vec<Bar> = layers.iter().map(|layer| (layer.node.clone(), layer.bytes as f64 / 1e6)).collect();
+    bars_by_layer(&bars, "MB")
+}
+
+/// A label and how long its bar is.
+pub(super) type Bar = (String, f64);
+
+/// One horizontal bar for each label, the first on top; negative ones go to the left.
+pub(super) fn bars_by_layer(bars: &[Bar], description: &str) -> Result<String, Failure> {
     let mut svg = String::new();
-    if !layers.is_empty() {
-        draw_layers(&mut svg, layers).map_err(failure)?;
+    if !bars.is_empty() {
+        draw_bars(&mut svg, bars, description).map_err(failure)?;
+    }
+    Ok(svg)
+}
+
+/// Points joined in their order, and marked ones beside them with what they are.
+pub(super) fn front(
+    points: &[(f64, f64)],
+    marked: &[(&str, f64, f64)],
+    axes: [&str; 2],
+) -> Result<String, Failure> {
+    let mut svg = String::new();
+    if !points.is_empty() {
+        draw_front(&mut svg, points, marked, axes).map_err(failure)?;
     }
     Ok(svg)
 }
@@ -62,16 +84,17 @@ fn draw_stages(svg: &mut String, stages: &[Stage]) -> Drawn {
     Ok(root.present()?)
 }
 
-fn draw_layers(svg: &mut String, layers: &[LayerBytes]) -> Drawn {
-    let height = 80 + 22 * layers.len() as u32;
+fn draw_bars(svg: &mut String, bars: &[Bar], description: &str) -> Drawn {
+    let height = 80 + 22 * bars.len() as u32;
     let root = SVGBackend::with_string(svg, (820, height)).into_drawing_area();
-    let most = layers.iter().map(|layer| layer.bytes).max().unwrap_or(0).max(1) as f64 / 1e6;
+    let values = || bars.iter().map(|(_, value)| *value);
+    let (least, most) = (values().fold(0.0, f64::min), values().fold(f64::MIN_POSITIVE, f64::max));
     let mut builder = ChartBuilder::on(&root);
     builder.margin(12).x_label_area_size(40).y_label_area_size(150);
-    let mut chart = builder.build_cartesian_2d(0.0..1.05 * most, segments(layers.len()))?;
+    let mut chart = builder.build_cartesian_2d(1.05 * least..1.05 * most, segments(bars.len()))?;
     let name = |at: &SegmentValue<usize>| match at {
         SegmentValue::CenterOf(row) => {
-            from_top(layers, *row).map_or_else(String::new, |layer| layer.node.clone())
+            from_top(bars, *row).map_or_else(String::new, |(label, _)| label.clone())
         }
         _ => String::new(),
     };
@@ -79,18 +102,46 @@ fn draw_layers(svg: &mut String, layers: &[LayerBytes]) -> Drawn {
         .configure_mesh()
         .disable_y_mesh()
         .max_light_lines(1)
-        .y_labels(layers.len())
+        .y_labels(bars.len())
         .y_label_formatter(&name)
-        .x_desc("MB")
+        .x_desc(description)
         .label_style(("sans-serif", 13))
         .draw()?;
-    chart.draw_series((0..layers.len()).filter_map(|row| {
-        let bytes = from_top(layers, row)?.bytes as f64 / 1e6;
-        let corners = [(0.0, SegmentValue::Exact(row)), (bytes, SegmentValue::Exact(row + 1))];
+    chart.draw_series((0..bars.len()).filter_map(|row| {
+        let (_, value) = from_top(bars, row)?;
+        let corners = [(0.0, SegmentValue::Exact(row)), (*value, SegmentValue::Exact(row + 1))];
         let mut bar = Rectangle::new(corners, BAR.filled());
         bar.set_margin(3, 3, 0, 0);
         Some(bar)
     }))?;
+    Ok(root.present()?)
+}
+
+fn draw_front(
+    svg: &mut String,
+    points: &[(f64, f64)],
+    marked: &[(&str, f64, f64)],
+    axes: [&str; 2],
+) -> Drawn {
+    let root = SVGBackend::with_string(svg, (720, 400)).into_drawing_area();
+    let all = || points.iter().copied().chain(marked.iter().map(|&(_, x, y)| (x, y)));
+    let most = |of: fn((f64, f64)) -> f64| 1.1 * all().map(of).fold(f64::MIN_POSITIVE, f64::max);
+    let mut builder = ChartBuilder::on(&root);
+    builder.margin(12).x_label_area_size(44).y_label_area_size(70);
+    let mut chart = builder.build_cartesian_2d(0.0..most(|at| at.0), 0.0..most(|at| at.1))?;
+    chart
+        .configure_mesh()
+        .max_light_lines(1)
+        .x_desc(axes[0])
+        .y_desc(axes[1])
+        .label_style(("sans-serif", 15))
+        .draw()?;
+    chart.draw_series(LineSeries::new(points.iter().copied(), BAR.stroke_width(2)))?;
+    chart.draw_series(points.iter().map(|&at| Circle::new(at, 4, BAR.filled())))?;
+    for &(name, x, y) in marked {
+        chart.draw_series([Circle::new((x, y), 6, BLACK.stroke_width(2))])?;
+        chart.draw_series([Text::new(format!("  {name}"), (x, y), ("sans-serif", 14).into_font())])?;
+    }
     Ok(root.present()?)
 }
 
@@ -99,9 +150,9 @@ fn segments(count: usize) -> SegmentedCoord<RangedCoordusize> {
     (0..count.saturating_sub(1)).into_segmented()
 }
 
-/// The layer in a row counted from the bottom.
-fn from_top(layers: &[LayerBytes], row: usize) -> Option<&LayerBytes> {
-    layers.get(layers.len().checked_sub(row + 1)?)
+/// The bar in a row counted from the bottom.
+fn from_top(bars: &[Bar], row: usize) -> Option<&Bar> {
+    bars.get(bars.len().checked_sub(row + 1)?)
 }
 
 fn centred(size: u32) -> TextStyle<'static> {

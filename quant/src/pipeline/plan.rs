@@ -8,7 +8,7 @@ use eqo_checkpoints::cost::OtKind;
 use eqo_checkpoints::plan::BitPlan;
 use eqo_train::QatNet;
 use eqo_train::curvature::Variable;
-use eqo_train::recipe::{Measure, PlanSection};
+use eqo_train::recipe::{CurvatureKind, Measure, PlanSection};
 use eqo_train::tensors::NamedTensors;
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ use crate::allocate::{Allocation, Goal, Problem};
 use crate::price::{LAN, LayerPrices, Price, Pricing, WAN};
 use crate::sensitivity::{self, LayerSensitivity, Menu};
 use crate::stages::{hash_inputs, hash_tensors, write_whole};
-use crate::trace::{self, TraceConfig, TraceHooks, Traces};
+use crate::trace::{self, Curvature, TraceConfig, TraceHooks, Traces};
 use crate::{Error, fold};
 
 /// The plan's name in a run's folder.
@@ -204,28 +204,26 @@ impl Pipeline {
         };
         let identity = hash_inputs(&[&self.float_inputs, &float, &config.seed, &config.batch_size]);
         let mut found = BTreeMap::new();
-        let taps = section.algorithms.iter().map(|&algorithm| (algorithm.name(), algorithm, Variable::Taps));
+        let (of_taps, mark) = match section.curvature {
+            CurvatureKind::Hessian => (Curvature::Hessian(Variable::Taps), ""),
+            CurvatureKind::Fisher => (Curvature::Fisher, "-fisher"),
+        };
+        let taps = section.algorithms.iter().map(|&algorithm| (algorithm.name(), algorithm, of_taps));
         // A network's activations are the same by any algorithm.
-        let activations = (ACTIVATIONS, section.algorithms[0], Variable::Activations);
-        for (name, algorithm, variable) in taps.chain([activations]) {
+        let activations = (ACTIVATIONS, section.algorithms[0], Curvature::Hessian(Variable::Activations));
+        for (name, algorithm, curvature) in taps.chain([activations]) {
             let started = Instant::now();
             let tiled = BitPlan::uniform(&self.arch, 8, 8).with_tiles(algorithm);
             let float = net.replan(&tiled)?.float_network();
-            let stage = format!("trace-{name}");
+            let stage = format!("trace-{name}{}", if curvature == of_taps { mark } else { "" });
             let file = self.out.join(format!("{stage}.toml"));
             let mut progress = |done, total, error: f64| {
                 let note = format!("relative error {error:.3}");
                 (hooks.progress)(Progress { stage: &stage, done, total, note, training: None });
             };
             let trace_hooks = TraceHooks { stop: hooks.stop, progress: &mut progress };
-            let traces = trace::estimate(
-                &float,
-                &self.images.train,
-                (variable, &identity),
-                &config,
-                &file,
-                trace_hooks,
-            )?;
+            let (of, images) = ((curvature, identity.as_str()), &self.images.train);
+            let traces = trace::estimate(&float, images, of, &config, (&file, trace_hooks))?;
             found.insert(name, traces);
             self.seconds.insert(stage, started.elapsed().as_secs_f64());
         }
@@ -286,7 +284,10 @@ fn choose(
     let mut allowed = budget;
     let mut best: Option<Allocation> = None;
     for _ in 0..CORRECTIONS {
-        let found = problem.solve(Goal::Sensitivity(allowed))?;
+        let found = match problem.solve(Goal::Sensitivity(allowed)) {
+            Err(_) if best.is_some() => break,
+            found => found?,
+        };
         let forecast = (problem.cost)(&pricing.forecast(&found.plan)?.0);
         let again = best.as_ref().is_some_and(|best| best.plan == found.plan);
         if forecast <= budget && best.as_ref().is_none_or(|best| found.omega < best.omega) {

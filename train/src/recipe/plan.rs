@@ -25,6 +25,8 @@ pub struct PlanSection {
     pub budget: f64,
     /// If above 0, the least cost whose sensitivity is at most this many times that of the uniform plan is looked for instead.
     pub sensitivity: f64,
+    /// How the second derivatives by taps are estimated.
+    pub curvature: CurvatureKind,
     /// Largest relative standard error of a layer's Hessian trace.
     pub tolerance: f64,
     /// Images of a probe of the Hessian.
@@ -50,6 +52,17 @@ pub enum Measure {
     Wan,
 }
 
+/// What stands for the second derivatives by taps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CurvatureKind {
+    /// The Hessian's trace, by exact products.
+    #[default]
+    Hessian,
+    /// The trace of the empirical Fisher matrix: squares of first derivatives, all layers at once.
+    Fisher,
+}
+
 impl Default for PlanSection {
     fn default() -> Self {
         Self {
@@ -61,6 +74,7 @@ impl Default for PlanSection {
             measure: Measure::Total,
             budget: 0.0,
             sensitivity: 0.0,
+            curvature: CurvatureKind::Hessian,
             tolerance: 0.05,
             batch_size: 128,
             least_probes: 16,

@@ -1,0 +1,106 @@
+//! The self-contained page of a plan: curvature, choices, bytes and the front that the plan is a point of.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use eqo_quant::pipeline::plan::{Judged, PlanReport};
+
+use super::plots::{self, Bar};
+use super::{STYLE, escape, write_whole};
+use crate::exit::Failure;
+
+/// Writes the page to `path`: `title`, the tables of the command as they are printed, and the plots.
+pub(crate) fn write(report: &PlanReport, title: &str, tables: [&str; 2], path: &Path) -> Result<(), Failure> {
+    write_whole(path, page(report, title, tables)?.as_bytes())
+}
+
+fn page(report: &PlanReport, title: &str, [layers, facts]: [&str; 2]) -> Result<String, Failure> {
+    let mut page = String::new();
+    let (title, layers, facts) = (escape(title), escape(layers), escape(facts));
+    // Writing to a String can't fail.
+    let _ = write!(
+        page,
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title} · EQO</title>{STYLE}\
+         <h1>{title}</h1><pre>{facts}</pre><h2>Layers</h2><pre>{layers}</pre>"
+    );
+    for (what, plot) in plots(report)? {
+        let _ = write!(page, "<h2>{}</h2>{plot}", escape(&what));
+    }
+    let _ = writeln!(page, "</html>");
+    Ok(page)
+}
+
+fn plots(report: &PlanReport) -> Result<Vec<(String, String)>, Failure> {
+    let mut found = Vec::new();
+    let marked = [("plan", &report.chosen), ("uniform", &report.uniform)];
+    let mark = |(name, judged): (&'static str, &Judged)| Some((name, judged.cost, judged.omega?));
+    let marked: Vec<_> = marked.into_iter().filter_map(mark).collect();
+    let front: Vec<(f64, f64)> = report.sweep.iter().map(|row| (row.cost, row.omega)).collect();
+    let axes = [report.measure.as_str(), "sensitivity"];
+    found.push(("Best sensitivity by budget".to_owned(), plots::front(&front, &marked, axes)?));
+    let bars = |of: &dyn Fn(&str) -> f64| -> Vec<Bar> {
+        report.layers.iter().map(|(name, _)| (name.clone(), of(name))).collect()
+    };
+    let bytes: Vec<Bar> =
+        report.layers.iter().map(|(name, price)| (name.clone(), price.total() / 1e6)).collect();
+    found.push(("Bytes by layer, of the plan".to_owned(), plots::bars_by_layer(&bytes, "MB")?));
+    let bits = |name: &str| report.plan.layers.get(name).map_or(0.0, |plan| f64::from(plan.weight_bits));
+    found.push(("Bits of a weight".to_owned(), plots::bars_by_layer(&bars(&bits), "bits")?));
+    for (what, rows) in &report.traces {
+        // A trace of nothing, or one that its noise made negative, has no logarithm.
+        let bar =
+            |row: &eqo_quant::pipeline::plan::TraceRow| (row.layer.clone(), row.trace.max(1e-9).log10());
+        let bars: Vec<Bar> = rows.iter().filter(|row| row.trace > 0.0).map(bar).collect();
+        let title = format!("Trace of the Hessian by layer, {what}");
+        found.push((title, plots::bars_by_layer(&bars, "log10 of the trace")?));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use eqo_checkpoints::arch::Arch;
+    use eqo_checkpoints::plan::BitPlan;
+    use eqo_quant::pipeline::plan::{SweepRow, TraceRow};
+    use eqo_quant::price::Price;
+
+    use super::*;
+
+    #[test]
+    fn the_page_has_every_plot_and_refers_to_nothing_outside() {
+        let arch = Arch::by_name("cifar-resnet8", 10).unwrap();
+        let plan = BitPlan::uniform(&arch, 3, 6);
+        let price = Price { offline: 2e6, online: 1e5, rounds: 6.0 };
+        let judged = |omega| Judged { omega, price, cost: 2.1 };
+        let trace = |trace| TraceRow {
+            layer: "conv1".to_owned(),
+            trace,
+            confidence: 0.1,
+            relative_error: 0.05,
+            mean: 0.01,
+            probes: 16,
+        };
+        let report = PlanReport {
+            layers: plan.layers.keys().map(|name| (name.clone(), price)).collect(),
+            plan,
+            path: "plan.toml".into(),
+            measure: "MB".to_owned(),
+            budget: 2.5,
+            chosen: judged(Some(0.5)),
+            uniform: judged(None),
+            traces: BTreeMap::from([("f2x2".to_owned(), vec![trace(3.0), trace(-1.0), trace(0.0)])]),
+            sensitivities: Vec::new(),
+            sweep: vec![SweepRow { cost: 2.0, omega: 0.6 }, SweepRow { cost: 3.0, omega: 0.1 }],
+            seconds: BTreeMap::new(),
+        };
+        let page = page(&report, "a & b", ["layer <x>", "facts"]).unwrap();
+        assert_eq!(page.matches("<svg").count(), 4);
+        assert!(page.contains("a &amp; b") && page.contains("layer &lt;x&gt;") && page.contains("log10"));
+        assert!(!page.contains("NaN") && !page.contains("inf"));
+        for outside in ["src=", "href=", "<script", "@import", "url("] {
+            assert!(!page.contains(outside), "{outside}");
+        }
+    }
+}
