@@ -113,7 +113,7 @@ impl From<eqo_quant::Error> for Failure {
             E::Data(error) => error.into(),
             E::Checkpoint(error) => error.into(),
             E::Mismatch { .. } => Self::new(Kind::Check, error),
-            E::Interrupted { .. } => Self::new(Kind::Stopped, error),
+            E::Stopped { .. } => Self::new(Kind::Stopped, error),
             E::Allocation { .. } => Self::new(Kind::Usage, error),
             _ => Self::new(Kind::Data, error),
         }

@@ -2,13 +2,15 @@
 //!
 //! Every layer takes one of its choices together with the bits it reads and the bits it puts out (a binary variable for
 //! each); every activation has bits (one for each), and a layer's must be those of the activations it reads and writes.
-//! Residuals cost the same at any bits. The programme is solved to optimality.
+//! A residual's bits are not among those a layer's cost is known by. The programme is solved to optimality.
 
 use std::collections::BTreeMap;
 
 use eqo_checkpoints::arch::{Arch, ArchOp, NodeId};
 use eqo_checkpoints::plan::BitPlan;
-use good_lp::{Expression, ProblemVariables, Solution, SolverModel, Variable, constraint, microlp, variable};
+use good_lp::{
+    Constraint, Expression, ProblemVariables, Solution, SolverModel, Variable, constraint, microlp, variable,
+};
 
 use crate::Error;
 use crate::price::{LayerPrices, Price};
@@ -50,12 +52,20 @@ pub struct Allocation {
 
 /// One way of one layer: its choice, and the places of the bits it reads and puts out in [`Menu::act_bits`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Way {
-    pub(crate) choice: usize,
-    pub(crate) reads: usize,
-    pub(crate) writes: usize,
-    pub(crate) omega: f64,
-    pub(crate) cost: f64,
+struct Way {
+    choice: usize,
+    reads: usize,
+    writes: usize,
+    omega: f64,
+    cost: f64,
+}
+
+/// The variables of a programme.
+struct Program {
+    /// Of every activation, by the layer that puts it out: one for each of [`Menu::act_bits`].
+    bits: BTreeMap<usize, Vec<Variable>>,
+    /// Of every layer.
+    ways: Vec<Vec<(Way, Variable)>>,
 }
 
 impl Problem<'_> {
@@ -65,63 +75,57 @@ impl Problem<'_> {
     /// [`Error::Allocation`] if nothing is within the bound.
     pub fn solve(&self, goal: Goal) -> Result<Allocation, Error> {
         let mut variables = ProblemVariables::new();
-        let tensors = self.tensors();
-        let bits: BTreeMap<usize, Vec<Variable>> = tensors
-            .values()
-            .map(|&tensor| {
-                (tensor, self.menu.act_bits.iter().map(|_| variables.add(variable().binary())).collect())
-            })
-            .collect();
-        let ways: Vec<Vec<(Way, Variable)>> = (0..self.layers.len())
-            .map(|layer| {
-                let ways = self.ways(layer, tensors.contains_key(&layer));
-                ways.into_iter().map(|way| (way, variables.add(variable().binary()))).collect()
-            })
-            .collect();
+        let program = self.declare(&mut variables);
         // Both scaled to numbers of the size of one: a solver's tolerances are absolute.
-        let all = || ways.iter().flatten();
-        let (omega_unit, cost_unit) =
-            (unit(all().map(|(way, _)| way.omega)), unit(all().map(|(way, _)| way.cost)));
-        let sum =
-            |of: &dyn Fn(&Way) -> f64| all().map(|(way, variable)| of(way) * *variable).sum::<Expression>();
-        let activations = self.activation_omega(&bits, omega_unit);
-        let omega = sum(&|way| way.omega / omega_unit) + activations;
-        let cost = sum(&|way| way.cost / cost_unit);
+        let (omega_unit, cost_unit) = (program.unit(|way| way.omega), program.unit(|way| way.cost));
+        let omega = program.sum(|way| way.omega / omega_unit) + self.activation_omega(&program, omega_unit);
+        let cost = program.sum(|way| way.cost / cost_unit);
         let (objective, bound) = match goal {
             Goal::Sensitivity(most) => (omega, constraint!(cost <= most / cost_unit)),
             Goal::Cost(most) => (cost, constraint!(omega <= most / omega_unit)),
         };
         let mut model = variables.minimise(objective).using(microlp).with(bound);
-        for variables in bits.values() {
-            model = model.with(constraint!(variables.iter().sum::<Expression>() == 1));
+        for constraint in self.consistency(&program) {
+            model = model.with(constraint);
         }
-        for (layer, ways) in ways.iter().enumerate() {
-            model =
-                model.with(constraint!(ways.iter().map(|(_, variable)| variable).sum::<Expression>() == 1));
-            let (reads, writes) = (self.reads(layer), tensors.get(&layer).copied());
-            for at in 0..self.menu.act_bits.len() {
-                for (tensor, place) in [(reads, Place::Reads), (writes, Place::Writes)] {
-                    let Some(tensor) = tensor else { continue };
+        let refuse = |reason: String| {
+            let (Goal::Sensitivity(most) | Goal::Cost(most)) = goal;
+            let next = "allow more, or offer more in [plan]";
+            Error::Allocation { expected: format!("a sum of at most {most:.6}"), found: reason, next }
+        };
+        let solution = model.solve().map_err(|error| refuse(error.to_string()))?;
+        Ok(self.read(&solution, &program))
+    }
+
+    fn declare(&self, variables: &mut ProblemVariables) -> Program {
+        let mut binary = || variables.add(variable().binary());
+        let ends = self.layers.iter().enumerate().filter(|(_, layer)| layer.activations.is_some());
+        let bits: BTreeMap<usize, Vec<Variable>> =
+            ends.map(|(layer, _)| (layer, self.menu.act_bits.iter().map(|_| binary()).collect())).collect();
+        let mut ways = |layer: usize| self.ways(layer).into_iter().map(|way| (way, binary())).collect();
+        Program { bits, ways: (0..self.layers.len()).map(&mut ways).collect() }
+    }
+
+    /// Every layer has one way and every activation one number of bits, which are those of the ways around it.
+    fn consistency(&self, program: &Program) -> Vec<Constraint> {
+        let one = |variables: Vec<Variable>| constraint!(variables.iter().sum::<Expression>() == 1);
+        let mut constraints: Vec<Constraint> = program.bits.values().map(|bits| one(bits.clone())).collect();
+        for (layer, ways) in program.ways.iter().enumerate() {
+            constraints.push(one(ways.iter().map(|(_, variable)| *variable).collect()));
+            for (tensor, place) in [(self.reads(layer), Place::Reads), (Some(layer), Place::Writes)] {
+                let Some(bits) = tensor.and_then(|tensor| program.bits.get(&tensor)) else { continue };
+                for (at, bits) in bits.iter().enumerate() {
                     let with =
                         ways.iter().filter(|(way, _)| place.of(way) == at).map(|(_, variable)| variable);
-                    model = model.with(constraint!(with.sum::<Expression>() - bits[&tensor][at] == 0));
+                    constraints.push(constraint!(with.sum::<Expression>() - *bits == 0));
                 }
             }
         }
-        let solution = model
-            .solve()
-            .map_err(|error| Error::Allocation { goal: format!("{goal:?}"), reason: error.to_string() })?;
-        Ok(self.read(&solution, &ways, &bits))
-    }
-
-    /// The layer whose activation each layer's is: itself, by layer; layers that end in an accumulator have none.
-    fn tensors(&self) -> BTreeMap<usize, usize> {
-        let ends = self.layers.iter().enumerate().filter(|(_, layer)| layer.activations.is_some());
-        ends.map(|(layer, _)| (layer, layer)).collect()
+        constraints
     }
 
     /// The layer whose activation a layer reads; `None` for the image.
-    pub(crate) fn reads(&self, layer: usize) -> Option<usize> {
+    fn reads(&self, layer: usize) -> Option<usize> {
         let weighted = |op: &ArchOp| matches!(op, ArchOp::Conv(_) | ArchOp::Linear { .. });
         let index = |id: NodeId| self.arch.nodes[..id].iter().filter(|node| weighted(&node.op)).count();
         let node = self.arch.nodes.iter().filter(|node| weighted(&node.op)).nth(layer)?;
@@ -137,8 +141,8 @@ impl Problem<'_> {
     }
 
     /// Every way of a layer that no other beats in both numbers at the same bits.
-    pub(crate) fn ways(&self, layer: usize, has_activation: bool) -> Vec<Way> {
-        let bits = self.menu.act_bits.len();
+    fn ways(&self, layer: usize) -> Vec<Way> {
+        let (bits, has_activation) = (self.menu.act_bits.len(), self.layers[layer].activations.is_some());
         let (reads, writes) =
             (if self.reads(layer).is_some() { bits } else { 1 }, if has_activation { bits } else { 1 });
         let mut found = Vec::new();
@@ -161,20 +165,15 @@ impl Problem<'_> {
         found
     }
 
-    fn activation_omega(&self, bits: &BTreeMap<usize, Vec<Variable>>, unit: f64) -> Expression {
-        let terms = bits.iter().flat_map(|(&tensor, variables)| {
-            let omegas = self.layers[tensor].activations.iter().flatten();
+    fn activation_omega(&self, program: &Program, unit: f64) -> Expression {
+        let terms = program.bits.iter().flat_map(|(&layer, variables)| {
+            let omegas = self.layers[layer].activations.iter().flatten();
             omegas.zip(variables).map(move |(omega, variable)| omega / unit * *variable)
         });
         terms.sum()
     }
 
-    fn read(
-        &self,
-        solution: &impl Solution,
-        ways: &[Vec<(Way, Variable)>],
-        bits: &BTreeMap<usize, Vec<Variable>>,
-    ) -> Allocation {
+    fn read(&self, solution: &impl Solution, Program { bits, ways }: &Program) -> Allocation {
         let chosen = |variable: &Variable| solution.value(*variable) > 0.5;
         let mut allocation = Allocation { plan: BitPlan::default(), omega: 0.0, cost: 0.0 };
         for (index, (layer, ways)) in self.layers.iter().zip(ways).enumerate() {
@@ -208,10 +207,16 @@ impl Place {
     }
 }
 
-/// The largest number, or 1.
-fn unit(numbers: impl Iterator<Item = f64>) -> f64 {
-    let largest = numbers.fold(0.0, f64::max);
-    if largest > 0.0 { largest } else { 1.0 }
+impl Program {
+    fn sum(&self, of: impl Fn(&Way) -> f64) -> Expression {
+        self.ways.iter().flatten().map(|(way, variable)| of(way) * *variable).sum()
+    }
+
+    /// The largest number of a way, or 1.
+    fn unit(&self, of: impl Fn(&Way) -> f64) -> f64 {
+        let largest = self.ways.iter().flatten().map(|(way, _)| of(way)).fold(0.0, f64::max);
+        if largest > 0.0 { largest } else { 1.0 }
+    }
 }
 
 #[cfg(test)]

@@ -92,20 +92,30 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// Ctrl-C during an estimate.
-    #[error("{}: stopped after {probes} probes; the same command goes on from there", path.display())]
-    Interrupted {
-        /// What was found so far.
-        path: PathBuf,
-        /// Probes done.
-        probes: usize,
+    /// Ctrl-C.
+    #[error("stopped {what}; the same command goes on, with the estimates that are finished")]
+    Stopped {
+        /// What was being done.
+        what: &'static str,
+    },
+    /// A second derivative that isn't a number.
+    #[error(
+        "layer {layer}: expected a finite second derivative, found {found}; check the float network's weights and accuracy"
+    )]
+    Curvature {
+        /// The layer's name.
+        layer: String,
+        /// The sample.
+        found: f64,
     },
     /// No plan fits.
-    #[error("plan for {goal}: {reason}; allow more, or more choices in [plan]")]
+    #[error("plan: expected {expected}, found {found}; {next}")]
     Allocation {
-        /// What was asked for.
-        goal: String,
-        /// The solver's reason.
-        reason: String,
+        /// The bound.
+        expected: String,
+        /// What comes nearest, or the solver's reason.
+        found: String,
+        /// What to do.
+        next: &'static str,
     },
 }

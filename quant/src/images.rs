@@ -109,7 +109,7 @@ fn test_resize(section: &DataSection, [height, width]: [usize; 2]) -> Option<Res
 }
 
 /// Training images that were kept larger than the network's, as test images would be seen.
-fn as_tested(images: Dataset, section: &DataSection, size: [usize; 2]) -> Result<Dataset, Error> {
+pub(crate) fn as_tested(images: Dataset, section: &DataSection, size: [usize; 2]) -> Result<Dataset, Error> {
     match test_resize(section, size) {
         Some(resize) if [images.height(), images.width()] != size => Ok(images.resized(&resize)?),
         _ => Ok(images),

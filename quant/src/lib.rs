@@ -6,10 +6,12 @@
 //! real images, and only then the checkpoint is written.
 
 pub mod allocate;
+pub mod budget;
 pub mod fold;
 pub mod images;
 pub mod lower;
 pub mod pipeline;
+pub mod plan_report;
 pub mod price;
 pub mod report;
 pub mod sensitivity;

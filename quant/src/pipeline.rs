@@ -22,7 +22,7 @@ use crate::report::QuantizeReport;
 use crate::stages::{Json, Stages, hash_file, hash_inputs, hash_tensors, write_whole};
 use crate::{Error, lower};
 
-pub mod plan;
+mod plan;
 mod qat;
 mod scores;
 mod sweep;

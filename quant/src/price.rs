@@ -3,16 +3,16 @@
 //! The network is lowered with one choice everywhere; a node's share of its price is what that choice costs there. A node's
 //! price depends on its own weights, on the bits it reads and on the bits it puts out; what it also depends on, the rings
 //! of whoever reads it and how random OTs are made in bulk, is left out. So prices add up to the forecast of a whole plan
-//! almost, and a plan is always judged by its own forecast.
+//! almost, and a plan is always judged by its own forecast: that of the network before any training, whose rings and shifts
+//! training still moves.
 
 use eqo_checkpoints::cost::{self, Costs, OtKind, Profile};
 use eqo_checkpoints::graph::{CheckedGraph, Op, Output};
 use eqo_checkpoints::plan::BitPlan;
 use eqo_datasets::Normalization;
-use eqo_train::QatNet;
 use serde::Serialize;
 
-use crate::sensitivity::{LayerSensitivity, Menu, WeightChoice};
+use crate::sensitivity::{LayerSensitivity, Menu, Sensitivity, Step};
 use crate::{Error, lower};
 
 /// What private inference of an image takes.
@@ -22,8 +22,10 @@ pub struct Price {
     pub offline: f64,
     /// Bytes afterwards.
     pub online: f64,
-    /// Rounds online.
-    pub rounds: f64,
+    /// Rounds before the image is known. A node's are its share of all: nodes prepare together.
+    pub rounds_offline: f64,
+    /// Rounds afterwards.
+    pub rounds_online: f64,
 }
 
 /// A link: bytes a second and seconds for a message there and back (DESIGN §4).
@@ -45,8 +47,8 @@ pub type LayerPrices = Vec<Vec<Vec<Price>>>;
 
 /// Whose prices are asked for.
 pub struct Pricing<'a> {
-    /// In the spatial domain.
-    pub net: &'a QatNet,
+    /// What quantizes it.
+    pub network: &'a Sensitivity<'a>,
     /// Of its images.
     pub normalization: Normalization,
     /// Names in the graph.
@@ -63,33 +65,29 @@ impl Price {
 
     /// Seconds on a link, offline and online, without computing; a round is half a round trip there and half back.
     pub fn seconds(&self, link: &Link) -> f64 {
-        self.total() / link.bandwidth + self.rounds * link.round_trip / 2.0
+        let rounds = self.rounds_offline + self.rounds_online;
+        self.total() / link.bandwidth + rounds * link.round_trip / 2.0
     }
 }
 
 impl Pricing<'_> {
-    /// Prices of every layer's choices. `progress` is told (networks lowered, networks in all).
+    /// Prices of every layer's choices. `progress` is told (networks lowered, networks in all) and may end it.
     ///
     /// # Errors
-    /// Those of quantizing and lowering.
+    /// Those of quantizing and lowering, and of `progress`.
     pub fn table(
         &self,
         layers: &[LayerSensitivity],
         menu: &Menu,
-        progress: &dyn Fn(usize, usize),
+        progress: Step<'_>,
     ) -> Result<Vec<LayerPrices>, Error> {
         let most = layers.iter().map(|layer| layer.weights.len()).max().unwrap_or(0);
         let mut prices: Vec<LayerPrices> =
             layers.iter().map(|layer| vec![Vec::new(); layer.weights.len()]).collect();
         for choice in 0..most {
             for (at, &bits) in menu.act_bits.iter().enumerate() {
-                progress(choice * menu.act_bits.len() + at, most * menu.act_bits.len());
-                // A layer with fewer choices repeats its last one.
-                let chosen = |layer: &LayerSensitivity| {
-                    layer.weights.get(choice.min(layer.weights.len().saturating_sub(1))).cloned()
-                };
-                let chosen: Vec<Option<WeightChoice>> = layers.iter().map(chosen).collect();
-                let graph = self.lowered(&self.plan(layers, &chosen, bits))?;
+                progress(choice * menu.act_bits.len() + at, most * menu.act_bits.len())?;
+                let graph = self.lowered(&plan(layers, choice, bits))?;
                 let by_output =
                     menu.act_bits.iter().map(|&out| Ok(self.node_prices(&with_outputs(&graph, bits, out)?)));
                 let by_output: Vec<Vec<Price>> = by_output.collect::<Result<_, Error>>()?;
@@ -113,21 +111,14 @@ impl Pricing<'_> {
         let price = Price {
             offline: offline.bytes() as f64,
             online: online.bytes() as f64,
-            rounds: online.rounds as f64,
+            rounds_offline: offline.rounds as f64,
+            rounds_online: online.rounds as f64,
         };
         Ok((price, self.node_prices(&graph)))
     }
 
-    fn plan(&self, layers: &[LayerSensitivity], chosen: &[Option<WeightChoice>], act_bits: u8) -> BitPlan {
-        let plans = layers
-            .iter()
-            .zip(chosen)
-            .filter_map(|(layer, choice)| Some((layer.layer.clone(), choice.as_ref()?.plan(act_bits))));
-        BitPlan { layers: plans.collect() }
-    }
-
     fn lowered(&self, plan: &BitPlan) -> Result<CheckedGraph, Error> {
-        let net = self.net.replan(plan)?;
+        let net = self.network.replan(plan)?;
         Ok(lower::lower(net.arch(), plan, net.export()?, &self.normalization, self.classes)?.0)
     }
 
@@ -139,16 +130,28 @@ impl Pricing<'_> {
     fn node_prices(&self, graph: &CheckedGraph) -> Vec<Price> {
         let costs = self.costs(graph);
         let made: u64 = costs.nodes.iter().map(|node| node.ots.server_sends + node.ots.client_sends).sum();
+        let weighted = graph.nodes().iter().filter(|node| matches!(node.op, Op::Conv(_))).count();
+        let offline_rounds = costs.offline().rounds as f64 / weighted.max(1) as f64;
         let each = costs.ot_extension.bytes() as f64 / made.max(1) as f64;
         let price = |node: &cost::NodeCost| Price {
             offline: node.offline.bytes() as f64
                 + each * (node.ots.server_sends + node.ots.client_sends) as f64,
             online: node.online.bytes() as f64,
-            rounds: node.online.rounds as f64,
+            rounds_offline: offline_rounds,
+            rounds_online: node.online.rounds as f64,
         };
         let nodes = graph.nodes().iter().zip(&costs.nodes).filter(|(node, _)| matches!(node.op, Op::Conv(_)));
         nodes.map(|(_, cost)| price(cost)).collect()
     }
+}
+
+/// Every layer's `choice`, its last one where there are fewer, and activations of `act_bits`.
+fn plan(layers: &[LayerSensitivity], choice: usize, act_bits: u8) -> BitPlan {
+    let plans = layers.iter().filter_map(|layer| {
+        let choice = layer.weights.get(choice).or_else(|| layer.weights.last())?;
+        Some((layer.layer.clone(), choice.plan(act_bits)))
+    });
+    BitPlan { layers: plans.collect() }
 }
 
 /// The same graph with activations of `to` bits instead of `from`, their ranges kept: shifts change by the difference. Only what

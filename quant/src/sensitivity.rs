@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use eqo_checkpoints::arch::{Arch, ArchOp};
 use eqo_checkpoints::plan::{BitPlan, LayerPlan};
 use eqo_checkpoints::winograd::Algorithm;
-use eqo_datasets::Dataset;
 use eqo_train::QatNet;
+use eqo_train::curvature::RoundedActivation;
 use serde::Serialize;
 
 use crate::Error;
@@ -70,13 +70,8 @@ impl WeightChoice {
 }
 
 impl Menu {
-    /// The algorithms of one layer.
-    fn algorithms(&self, tiles: bool) -> Vec<Algorithm> {
-        if tiles { self.algorithms.clone() } else { vec![Algorithm::Direct] }
-    }
-
     /// The codes of `bits` bits: exponents and mid-rise.
-    fn codes(&self, bits: u8) -> Vec<(Option<Vec<u8>>, bool)> {
+    fn codes(&self, bits: u8) -> Vec<Code> {
         let mut codes = vec![(None, false)];
         if self.reweight {
             codes.push((None, true));
@@ -94,72 +89,136 @@ pub fn reweighted(bits: u8) -> Vec<Vec<u8>> {
     (0..bits.saturating_sub(1)).flat_map(|above| [gap(above, 1), gap(above, 2)]).collect()
 }
 
-/// Sensitivities of all layers of `net`, a quantized network before any training in the spatial domain, from the traces of its
-/// taps by algorithm and of its activations. `progress` is told (choices looked at, choices in all).
-///
-/// # Errors
-/// Those of the quantizer and of images of another size.
-pub fn sensitivities(
-    net: &QatNet,
-    (weights, activations): (&BTreeMap<&'static str, Traces>, &Traces),
-    menu: &Menu,
-    calibration: &Dataset,
-    progress: &dyn Fn(usize, usize),
-) -> Result<Vec<LayerSensitivity>, Error> {
-    let errors = net.float_network().activation_errors(calibration, &menu.act_bits)?;
-    let mut layers: Vec<LayerSensitivity> = Vec::new();
-    for ((trace, errors), name) in activations.layers.iter().zip(errors).zip(layer_names(net.arch())) {
-        let omega = |error: f64| trace.mean().max(0.0) * error;
-        let ends_in_activation = trace.count > 0.0;
-        let activations = ends_in_activation.then(|| errors.into_iter().map(omega).collect());
-        layers.push(LayerSensitivity { layer: name, weights: Vec::new(), activations });
+/// Everything that sensitivities follow from.
+pub struct Sensitivity<'a> {
+    /// Before any training, in the spatial domain.
+    pub net: &'a QatNet,
+    /// Of the taps, by algorithm.
+    pub taps: BTreeMap<&'static str, Traces>,
+    /// Of the activations.
+    pub activations: Traces,
+    /// Every activation at 2 to 8 bits, `[layer][bits − 2]`; none where a layer ends in its accumulator.
+    pub rounded: Vec<Vec<RoundedActivation>>,
+}
+
+/// Bits that activations are looked at.
+pub const ACT_BITS: [u8; 7] = [2, 3, 4, 5, 6, 7, 8];
+
+impl Sensitivity<'_> {
+    /// The network at `plan`, before any training: weight steps and activation scales of least squared error.
+    ///
+    /// # Errors
+    /// Those of the quantizer.
+    pub fn replan(&self, plan: &BitPlan) -> Result<QatNet, Error> {
+        let scale = |layer: usize, bits: u8| Some(self.activation(layer, bits)?.exponent as f32);
+        Ok(self.net.replan_at(plan, &scale)?)
     }
-    let tiled = tiled_layers(net.arch());
-    let codes: Vec<(u8, (Option<Vec<u8>>, bool))> = all_bits(menu)
-        .into_iter()
-        .flat_map(|bits| menu.codes(bits).into_iter().map(move |code| (bits, code)))
-        .collect();
-    let total = codes.len() * menu.algorithms.len();
-    let last = layers.len().saturating_sub(1);
-    for (at, (&algorithm, (bits, code))) in menu
-        .algorithms
-        .iter()
-        .flat_map(|algorithm| codes.iter().map(move |code| (algorithm, code)))
-        .enumerate()
-    {
-        progress(at, total);
-        let rounded = net.replan(&uniform(net.arch(), algorithm, *bits, code))?.rounding_errors();
+
+    /// ΣΩ of a plan; `None` if it has an algorithm whose traces weren't estimated.
+    ///
+    /// # Errors
+    /// Those of the quantizer.
+    pub fn of(&self, plan: &BitPlan) -> Result<Option<f64>, Error> {
+        let errors = self.replan(plan)?.rounding_errors();
+        let layer = |(index, (name, errors)): (usize, (String, Vec<f64>))| {
+            let own = plan.layers.get(&name)?;
+            Some(
+                self.weights(index, own.algorithm, &errors)?
+                    + self.of_activation(index, own.act_bits).unwrap_or(0.0),
+            )
+        };
+        Ok(layer_names(self.net.arch()).into_iter().zip(errors).enumerate().map(layer).sum())
+    }
+
+    /// Sensitivities of all layers. `progress` is told (choices looked at, choices in all) and may end it.
+    ///
+    /// # Errors
+    /// Those of the quantizer and of `progress`.
+    pub fn layers(&self, menu: &Menu, progress: Step<'_>) -> Result<Vec<LayerSensitivity>, Error> {
+        let mut layers: Vec<LayerSensitivity> = layer_names(self.net.arch())
+            .into_iter()
+            .enumerate()
+            .map(|(index, layer)| {
+                let omegas = menu.act_bits.iter().map(|&bits| self.of_activation(index, bits));
+                LayerSensitivity { layer, weights: Vec::new(), activations: omegas.collect() }
+            })
+            .collect();
+        let codes: Vec<(u8, Code)> = all_bits(menu)
+            .into_iter()
+            .flat_map(|bits| menu.codes(bits).into_iter().map(move |code| (bits, code)))
+            .collect();
+        let total = codes.len() * menu.algorithms.len();
+        for (at, (&algorithm, (bits, code))) in menu
+            .algorithms
+            .iter()
+            .flat_map(|algorithm| codes.iter().map(move |code| (algorithm, code)))
+            .enumerate()
+        {
+            progress(at, total)?;
+            self.add(&mut layers, menu, (algorithm, *bits, code))?;
+        }
+        layers.iter_mut().for_each(|layer| keep_best_codes(&mut layer.weights));
+        Ok(layers)
+    }
+
+    /// Adds one choice to every layer that may have it.
+    fn add(
+        &self,
+        layers: &mut [LayerSensitivity],
+        menu: &Menu,
+        (algorithm, bits, code): (Algorithm, u8, &Code),
+    ) -> Result<(), Error> {
+        let tiled = tiled_layers(self.net.arch());
+        let last = layers.len().saturating_sub(1);
+        let rounded = self.replan(&uniform(self.net.arch(), algorithm, bits, code))?.rounding_errors();
         for (index, (layer, errors)) in layers.iter_mut().zip(rounded).enumerate() {
-            let own = if tiled[index] { algorithm } else { Algorithm::Direct };
+            // Layers that are direct in any case have their choices once.
             let again = !tiled[index] && Some(&algorithm) != menu.algorithms.first();
             let offered = match menu.ends {
-                Some(ends) if index == 0 || index == last => *bits == ends && code.0.is_none() && !code.1,
-                _ => menu.weight_bits.contains(bits),
+                Some(ends) if index == 0 || index == last => bits == ends && code.0.is_none() && !code.1,
+                _ => menu.weight_bits.contains(&bits),
             };
-            if again || !offered || !menu.algorithms(tiled[index]).contains(&own) {
-                continue;
-            }
-            let Some(trace) = weights.get(algorithm.name()).map(|traces| &traces.layers[index]) else {
-                continue;
-            };
-            // The estimate of a small trace can be negative; the loss never gains from an error.
-            let floor = 0.01 * trace.mean().max(0.0);
-            let omega =
-                trace.tap_means().iter().zip(&errors).map(|(mean, error)| mean.max(floor) * error).sum();
+            let algorithm = if tiled[index] { algorithm } else { Algorithm::Direct };
+            let omega = self.weights(index, algorithm, &errors).filter(|_| offered && !again);
             let (exponents, mid_rise) = code.clone();
-            layer.weights.push(WeightChoice {
-                algorithm: own,
-                bits: *bits,
+            let choice = |omega| WeightChoice {
+                algorithm,
+                bits,
                 exponents,
                 mid_rise,
                 error: errors.iter().sum(),
                 omega,
-            });
+            };
+            layer.weights.extend(omega.map(choice));
         }
+        Ok(())
     }
-    layers.iter_mut().for_each(|layer| keep_best_codes(&mut layer.weights));
-    Ok(layers)
+
+    /// Ω of a layer's weights for squared errors by tap.
+    fn weights(&self, layer: usize, algorithm: Algorithm, errors: &[f64]) -> Option<f64> {
+        let own = self.taps.get(algorithm.name());
+        // A layer that is direct in any case is so in every network.
+        let traces = own
+            .or_else(|| self.taps.values().find(|traces| traces.layers[layer].parts.len() == errors.len()))?;
+        // By products the estimate of a small part can be negative; the loss never gains from an error.
+        let means = traces.layers[layer].tap_means().into_iter().map(|mean| mean.max(0.0));
+        Some(means.zip(errors).map(|(mean, error)| mean * error).sum())
+    }
+
+    fn of_activation(&self, layer: usize, bits: u8) -> Option<f64> {
+        Some(self.activations.layers[layer].mean().max(0.0) * self.activation(layer, bits)?.error)
+    }
+
+    fn activation(&self, layer: usize, bits: u8) -> Option<&RoundedActivation> {
+        self.rounded.get(layer)?.get(usize::from(bits.checked_sub(ACT_BITS[0])?))
+    }
 }
+
+/// Exponents of the bits, and whether weights are mid-rise.
+type Code = (Option<Vec<u8>>, bool);
+
+/// Told (steps done, steps in all); an error ends the work.
+pub type Step<'a> = &'a dyn Fn(usize, usize) -> Result<(), Error>;
 
 fn all_bits(menu: &Menu) -> Vec<u8> {
     let mut bits = menu.weight_bits.clone();
@@ -189,11 +248,10 @@ fn keep_best_codes(choices: &mut Vec<WeightChoice>) {
 }
 
 /// All layers alike, where they can be; activations of 8 bits.
-fn uniform(arch: &Arch, algorithm: Algorithm, bits: u8, code: &(Option<Vec<u8>>, bool)) -> BitPlan {
-    let mut plan = BitPlan::uniform(arch, bits, 8);
-    for (layer, tiles) in plan.layers.values_mut().zip(std::iter::repeat(algorithm)) {
-        let algorithm = if layer.algorithm == Algorithm::Direct { Algorithm::Direct } else { tiles };
-        (layer.algorithm, layer.weight_bits) = (algorithm, bits);
+fn uniform(arch: &Arch, algorithm: Algorithm, bits: u8, code: &Code) -> BitPlan {
+    let mut plan = BitPlan::uniform(arch, bits, 8).with_tiles(algorithm);
+    for layer in plan.layers.values_mut() {
+        layer.weight_bits = bits;
         (layer.exponents, layer.mid_rise) = code.clone();
     }
     plan

@@ -94,6 +94,16 @@ pub fn hash_file(path: &Path) -> String {
     std::fs::read(path).map_or_else(|_| "absent".to_owned(), hash)
 }
 
+/// [`write_whole`] of a value as TOML, whose floats come back as they were.
+pub(crate) fn write_toml<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
+    let fault = |error: toml::ser::Error| Error::Io {
+        path: path.to_owned(),
+        action: "write",
+        source: std::io::Error::other(error),
+    };
+    write_whole(path, toml::to_string(value).map_err(fault)?.as_bytes())
+}
+
 /// Writes a file as `.part`, then renames it, so that a reader sees the old or the new one.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut part = path.as_os_str().to_owned();

@@ -1,9 +1,10 @@
 //! Traces of the Hessian, layer by layer, by Hutchinson's estimate (HAWQ-V2, Dong et al. 2020, §3).
 //!
-//! A probe is a batch of images and a direction of random signs in one layer; its `v·(H·v)` has the trace of the layer's
-//! block as its mean. Moving all layers at once would cost as much for the same error: a layer's mean stays, but the blocks
-//! between layers come in as noise, and the first layer's (whose taps are thousands of times finer) drowns the rest. Probes
-//! of a layer go on until its standard error is within the tolerance. Everything is a function of the seed, and the state
+//! A probe is a batch of images and random signs, and a sample of the trace of every layer's block, or of one. By products
+//! it is `v·(H·v)` of a direction v in one layer's taps: moving all layers at once would cost as much for the same error,
+//! because the blocks between layers come in as noise, and the first layer's (whose taps are thousands of times finer)
+//! drowns the rest. By squares ([`eqo_train::curvature`]) it is the diagonal of all blocks in one backward pass, the same on
+//! average. Probes go on until a layer's standard error is within the tolerance. Everything is a function of the seed, and the state
 //! after every probe is kept: an interrupted estimate goes on where it stopped and ends in the same bits.
 
 use std::path::Path;
@@ -11,11 +12,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use eqo_datasets::Dataset;
 use eqo_datasets::split::stratified_order;
-use eqo_train::curvature::{Curved, FloatTaps, Variable};
+use eqo_train::curvature::{Curved, FloatTaps, Squares, Variable};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::stages::write_whole;
+use crate::stages::write_toml;
 
 /// How traces are estimated.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -60,8 +61,7 @@ pub struct Traces {
 
 /// How an estimate is shown and stopped.
 pub struct TraceHooks<'a> {
-    /// Ends the estimate after the probe that runs, in [`Error::Interrupted`];
-    /// what was found is kept.
+    /// Ends the estimate after the probe that runs, in [`Error::Stopped`]; what was found is kept.
     pub stop: &'a AtomicBool,
     /// Layers done, of how many, and the relative standard error of the one that runs.
     pub progress: &'a mut dyn FnMut(usize, usize, f64),
@@ -95,8 +95,11 @@ impl Trace {
         self.parts.iter().map(|tap| tap.iter().sum::<f64>() / count).collect()
     }
 
-    fn add(&mut self, curved: &Curved) {
+    fn add(&mut self, curved: &Curved) -> Result<(), Error> {
         let value: f64 = curved.sums.iter().flatten().sum();
+        if !value.is_finite() {
+            return Err(Error::Curvature { layer: self.layer.clone(), found: value });
+        }
         self.probes += 1;
         let share = 1.0 / self.probes as f64;
         let before = value - self.trace;
@@ -109,6 +112,7 @@ impl Trace {
         for (mean, found) in self.parts.iter_mut().flatten().zip(curved.sums.iter().flatten()) {
             *mean += (found - *mean) * share;
         }
+        Ok(())
     }
 
     fn is_done(&self, config: &TraceConfig) -> bool {
@@ -116,13 +120,13 @@ impl Trace {
     }
 }
 
-/// What is estimated.
+/// How a trace is estimated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Curvature {
-    /// The trace of the Hessian's block by this variable, one layer at a time.
-    Hessian(Variable),
-    /// By the taps, the trace of the empirical Fisher matrix: all layers in one backward pass.
-    Fisher,
+    /// By products of the Hessian with directions in the taps of one layer at a time.
+    Products,
+    /// By squared gradients, all layers in one backward pass.
+    Squares(Squares, Variable),
 }
 
 /// Estimates the traces of `net` by `curvature` on `images`; the state is kept in `file`, and taken up from there if it is that
@@ -141,10 +145,8 @@ pub fn estimate(
     let order = stratified_order(images, config.seed);
     let mut estimate = Estimate { net, images, config, file, hooks, order, traces };
     match curvature {
-        Curvature::Hessian(variable) => {
-            (0..net.layer_names().len()).try_for_each(|layer| estimate.hessian(variable, layer))?;
-        }
-        Curvature::Fisher => estimate.fisher()?,
+        Curvature::Products => (0..net.layer_names().len()).try_for_each(|layer| estimate.products(layer))?,
+        Curvature::Squares(squares, variable) => estimate.squares((squares, variable))?,
     }
     Ok(estimate.traces)
 }
@@ -161,37 +163,34 @@ struct Estimate<'a, 'h> {
 }
 
 impl Estimate<'_, '_> {
-    fn hessian(&mut self, variable: Variable, layer: usize) -> Result<(), Error> {
+    fn products(&mut self, layer: usize) -> Result<(), Error> {
         while !self.traces.layers[layer].is_done(self.config) {
-            let Trace { probes, .. } = self.traces.layers[layer];
-            (self.hooks.progress)(
-                layer,
-                self.traces.layers.len(),
-                self.traces.layers[layer].relative_error(),
-            );
+            let probes = self.show(layer);
             let (batch, seed) = (self.batch(probes), self.config.seed ^ probe_seed(layer, probes));
-            let found = self.net.probe(self.images, &batch, (variable, layer), seed)?;
-            self.traces.layers[layer].add(&found);
+            let found = self.net.probe(self.images, &batch, layer, seed)?;
+            self.traces.layers[layer].add(&found)?;
             self.keep(layer)?;
         }
         Ok(())
     }
 
-    fn fisher(&mut self) -> Result<(), Error> {
-        // Layers all have the same probes, so the slowest one decides.
+    /// Layers all have the same samples, so the slowest one decides.
+    fn squares(&mut self, of: (Squares, Variable)) -> Result<(), Error> {
         while let Some(slowest) = self.traces.layers.iter().position(|layer| !layer.is_done(self.config)) {
-            let Trace { probes, .. } = self.traces.layers[slowest];
-            (self.hooks.progress)(
-                slowest,
-                self.traces.layers.len(),
-                self.traces.layers[slowest].relative_error(),
-            );
+            let probes = self.show(slowest);
             let (batch, seed) = (self.batch(probes), self.config.seed ^ probe_seed(0, probes));
-            let found = self.net.fisher(self.images, &batch, seed)?;
-            self.traces.layers.iter_mut().zip(&found).for_each(|(layer, found)| layer.add(found));
+            let found = self.net.squares(self.images, &batch, of, seed)?;
+            self.traces.layers.iter_mut().zip(&found).try_for_each(|(layer, found)| layer.add(found))?;
             self.keep(slowest)?;
         }
         Ok(())
+    }
+
+    /// Reports `layer` and returns the probes it had.
+    fn show(&mut self, layer: usize) -> usize {
+        let trace = &self.traces.layers[layer];
+        (self.hooks.progress)(layer, self.traces.layers.len(), trace.relative_error());
+        trace.probes
     }
 
     /// The images of a probe.
@@ -206,11 +205,10 @@ impl Estimate<'_, '_> {
         let layer = &self.traces.layers[layer];
         if stop || layer.probes % KEPT_EVERY == 0 || layer.is_done(self.config) {
             // TOML, because floats come back as they were.
-            write_whole(self.file, toml::to_string(&self.traces).unwrap_or_default().as_bytes())?;
+            write_toml(self.file, &self.traces)?;
         }
         if stop {
-            let probes = self.traces.layers.iter().map(|layer| layer.probes).sum();
-            return Err(Error::Interrupted { path: self.file.to_owned(), probes });
+            return Err(Error::Stopped { what: "an estimate of the Hessian" });
         }
         Ok(())
     }

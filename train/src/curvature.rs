@@ -1,9 +1,13 @@
 //! Second derivatives of the loss by the weights that are quantized, the Winograd-domain taps U, and by activations.
 //!
-//! Hessian-vector products are exact, reverse over forward: every activation flows with its derivative in the direction v
-//! (a dual number), the loss's derivative in that direction is `Σ (softmax − onehot)·tangent / n`, and one backward pass of
-//! it is `H·v` (Pearlmutter 1994). Finite differences of gradients are useless here: ReLUs switch within any step that float32
-//! can resolve. A ReLU's own second derivative is zero almost everywhere and taken as such.
+//! **Products** `H·v` are exact, reverse over forward: every activation flows with its derivative in the direction v (a dual
+//! number), the loss's derivative in that direction is `Σ (softmax − onehot)·tangent / n`, and one backward pass of it is `H·v`
+//! (Pearlmutter 1994). Finite differences of gradients are useless here: ReLUs switch within any step that float32 can
+//! resolve. A ReLU's own second derivative is zero almost everywhere and taken as such.
+//!
+//! **Squares** give the diagonal of every layer's block at once: logits are a piecewise linear function of one layer's taps, so
+//! its block is `Jᵀ(diag p − p·pᵀ)J` without a rest, and the squared gradient of
+//! `Σ ξ_c·√p_c·(z_c − Σ p·z)` with random signs ξ has that diagonal as its mean. The same holds for one activation.
 
 use std::sync::Arc;
 
@@ -45,7 +49,7 @@ pub(crate) struct TapLayer {
     pub(crate) relu: bool,
 }
 
-/// What a product is taken with respect to.
+/// What derivatives are taken by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variable {
     /// Every tap of every layer.
@@ -54,13 +58,39 @@ pub enum Variable {
     Activations,
 }
 
-/// `Σ v·(H·v)` of one layer, for one random v and a batch.
+/// Which squares of gradients are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Squares {
+    /// Those whose mean is the Hessian's diagonal.
+    Hessian,
+    /// Those of single images' losses: the diagonal of the empirical Fisher matrix.
+    Fisher,
+}
+
+/// A sample of the diagonal of one layer's block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curved {
     /// Sums over the input channels, `[positions][out]`; over images and pixels for activations, `[1][channels]`.
     pub sums: Vec<Vec<f64>>,
     /// Values that were moved, per image for activations.
     pub count: f64,
+}
+
+/// An activation at some number of bits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RoundedActivation {
+    /// Of the step.
+    pub exponent: i32,
+    /// `Σ (Q(x) − x)²`, mean over images.
+    pub error: f64,
+}
+
+impl RoundedActivation {
+    /// A dead activation keeps scale 1: it is zero at any.
+    fn of(values: &[f32], bits: u8, images: usize) -> Self {
+        let exponent = quantizer::best_activation_exponent(values, bits).unwrap_or(0);
+        Self { exponent, error: quantizer::activation_error(values, bits, exponent) / images.max(1) as f64 }
+    }
 }
 
 impl TapLayer {
@@ -88,40 +118,18 @@ impl FloatTaps {
         self.layers.iter().map(|layer| host(&layer.taps)).collect()
     }
 
-    /// `v·(H·v)` for the mean cross entropy of the images `indices` of `images` and a v of random signs in one layer, which
-    /// depends on `seed` only (Hutchinson's estimate: its mean over v is the trace of that layer's block).
+    /// `v·(H·v)` for the mean cross entropy of the images `indices` of `images` and a v of random signs in the taps of one
+    /// layer, which depends on `seed` only (Hutchinson's estimate: its mean over v is the trace of that layer's block).
     ///
     /// # Errors
     /// [`Error::Data`] for images of another size, or a label without a logit.
-    pub fn probe(
-        &self,
-        images: &Dataset,
-        indices: &[usize],
-        (variable, layer): (Variable, usize),
-        seed: u64,
-    ) -> Result<Curved> {
+    pub fn probe(&self, images: &Dataset, indices: &[usize], layer: usize, seed: u64) -> Result<Curved> {
         let (pixels, labels) = self.batch(images, indices)?;
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
-        match variable {
-            Variable::Taps => {
-                let v = signs(self.layers[layer].taps.dims(), &mut random, &self.device);
-                let mut direction = vec![None; self.layers.len()];
-                direction[layer] = Some(v.clone());
-                let products = self.product(pixels, &labels, &direction);
-                Ok(by_tap(&v, &products[layer]))
-            }
-            Variable::Activations => {
-                let taps: Vec<Tensor<4>> = self.layers.iter().map(|layer| layer.taps.clone()).collect();
-                let duals = Duals::new(self, &taps, Direction::Activation(layer, random.into()));
-                let grads = self.slope(&duals, pixels, &labels).backward();
-                let nothing = Curved { sums: vec![vec![0.0; self.layers[layer].taps.dims()[0]]], count: 0.0 };
-                let moved = duals.moved().map(|(zero, v)| {
-                    let hv = zero.grad(&grads).unwrap_or_else(|| v.zeros_like());
-                    by_channel(&v, &hv, labels.len())
-                });
-                Ok(moved.unwrap_or(nothing))
-            }
-        }
+        let v = signs(self.layers[layer].taps.dims(), &mut ChaCha8Rng::seed_from_u64(seed), &self.device);
+        let mut direction = vec![None; self.layers.len()];
+        direction[layer] = Some(v.clone());
+        let products = self.product(pixels, &labels, &direction);
+        Ok(by_tap(&v, &products[layer]))
     }
 
     /// `H·v` by the taps of the layers that `direction` has a tensor `[out, in, t, t]` for; zero for the others.
@@ -156,12 +164,12 @@ impl FloatTaps {
         (residual * tangent).sum() / labels.len() as f32
     }
 
-    /// Mean over the images of `Σ (Q(x) − x)²` of every layer's activation x at each of `bits`, with the power-of-two step of
-    /// least error; `[layer][bits]`, 0 where a layer ends in its accumulator.
+    /// Every layer's activation rounded to each of `bits`, with the power-of-two step of least error; `[layer][bits]`, none
+    /// where a layer ends in its accumulator.
     ///
     /// # Errors
     /// [`Error::Data`] for images of another size.
-    pub fn activation_errors(&self, images: &Dataset, bits: &[u8]) -> Result<Vec<Vec<f64>>> {
+    pub fn rounded_activations(&self, images: &Dataset, bits: &[u8]) -> Result<Vec<Vec<RoundedActivation>>> {
         let indices: Vec<usize> = (0..images.len()).collect();
         let (pixels, _) = self.batch(images, &indices)?;
         let taps: Vec<Tensor<4>> = self.layers.iter().map(|layer| layer.taps.clone()).collect();
@@ -169,49 +177,56 @@ impl FloatTaps {
         let image = pixels::subtract_offsets(pixels, &self.normalization);
         let values = interpret::interpret(&self.arch, &duals, Dual::constant(image));
         let nodes = self.arch.nodes.iter().zip(values).filter(|(node, _)| interpret::has_weights(node));
-        let errors = |((_, Dual { value, .. }), layer): ((_, Dual), &TapLayer)| {
-            let values = host(&value);
-            let error = |&bits: &u8| {
-                if layer.relu {
-                    quantizer::least_activation_error(&values, bits) / images.len() as f64
-                } else {
-                    0.0
-                }
-            };
-            bits.iter().map(error).collect()
+        let rounded = |((_, Dual { value, .. }), layer): ((_, Dual), &TapLayer)| {
+            let values = if layer.relu { host(&value) } else { Vec::new() };
+            let each = bits.iter().filter(|_| layer.relu);
+            each.map(|&bits| RoundedActivation::of(&values, bits, images.len())).collect()
         };
-        Ok(nodes.zip(&self.layers).map(errors).collect())
+        Ok(nodes.zip(&self.layers).map(rounded).collect())
     }
 
-    /// Squares of the gradients of single images, summed over `indices` and divided by their number: the diagonal of the
-    /// empirical Fisher matrix, `[positions][out]` sums over input channels of every layer.
-    ///
-    /// One backward pass of `Σ ε·loss` with random signs ε, whose square has that expectation; `seed` decides the signs.
+    /// Squared gradients by every layer's taps or activations, for the images `indices` and random signs that depend on `seed`
+    /// only; their mean over signs is the diagonal that `squares` says, of the mean cross entropy.
     ///
     /// # Errors
     /// As [`FloatTaps::probe`].
-    pub fn fisher(&self, images: &Dataset, indices: &[usize], seed: u64) -> Result<Vec<Curved>> {
+    pub fn squares(
+        &self,
+        images: &Dataset,
+        indices: &[usize],
+        (squares, variable): (Squares, Variable),
+        seed: u64,
+    ) -> Result<Vec<Curved>> {
         let (pixels, labels) = self.batch(images, indices)?;
+        let by_taps = variable == Variable::Taps;
+        let taps = self.layers.iter().map(|layer| layer.taps.clone());
         let taps: Vec<Tensor<4>> =
-            self.layers.iter().map(|layer| layer.taps.clone().require_grad()).collect();
-        let duals = Duals::new(self, &taps, Direction::None);
+            taps.map(|taps| if by_taps { taps.require_grad() } else { taps }).collect();
+        let duals = Duals::new(self, &taps, if by_taps { Direction::None } else { Direction::Watched });
         let image = pixels::subtract_offsets(pixels, &self.normalization);
         let outputs = interpret::interpret(&self.arch, &duals, Dual::constant(image));
-        let values = outputs.into_iter().map(|dual| dual.value).collect();
-        let logits = interpret::logits(values);
-        let log_probabilities = burn::tensor::activation::log_softmax(logits.clone(), 1);
-        let own = one_hot(&labels, logits.dims(), &self.device) * log_probabilities;
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let signs = (0..labels.len()).map(|_| if random.random::<bool>() { 1.0_f32 } else { -1.0 });
-        let signs = Tensor::<1>::from_floats(signs.collect::<Vec<f32>>().as_slice(), &self.device);
-        let loss = (own.sum_dim(1) * signs.reshape([labels.len(), 1])).sum();
-        let grads = loss.backward();
-        let squares = |taps: &Tensor<4>| {
-            let gradient = taps.grad(&grads).unwrap_or_else(|| taps.clone().inner().zeros_like());
-            let mean = gradient.clone() / labels.len() as f32;
-            by_tap(&gradient, &mean)
+        let logits = interpret::logits(outputs.into_iter().map(|dual| dual.value).collect());
+        let random = ChaCha8Rng::seed_from_u64(seed);
+        let weights = logit_weights(squares, logits.clone().detach(), &labels, random);
+        let grads = (logits * weights).sum().backward();
+        if by_taps {
+            let gradient =
+                |taps: &Tensor<4>| taps.grad(&grads).unwrap_or_else(|| taps.clone().inner().zeros_like());
+            return Ok(taps
+                .iter()
+                .map(gradient)
+                .map(|g| by_tap(&g, &(g.clone() / labels.len() as f32)))
+                .collect());
+        }
+        let watched = duals.watched().into_iter().zip(&self.layers);
+        let curved = |(watched, layer): (Option<(Tensor<4>, Tensor<4>)>, &TapLayer)| match watched {
+            Some((zero, above)) => {
+                let gradient = zero.grad(&grads).unwrap_or_else(|| above.clone().inner().zeros_like());
+                by_channel(&gradient, &above, labels.len())
+            }
+            None => Curved { sums: vec![vec![0.0; layer.taps.dims()[0]]], count: 0.0 },
         };
-        Ok(taps.iter().map(squares).collect())
+        Ok(watched.map(curved).collect())
     }
 
     fn batch(&self, images: &Dataset, indices: &[usize]) -> Result<(Tensor<4>, Vec<u16>)> {
@@ -259,12 +274,29 @@ fn by_tap(v: &Tensor<4>, hv: &Tensor<4>) -> Curved {
     Curved { sums, count: (positions * out * inputs) as f64 }
 }
 
-/// Sums of `v·hv` by channel, for tensors `[channels, height, width, images]`; values that weren't moved are 0 in `v`.
-fn by_channel(v: &Tensor<4>, hv: &Tensor<4>, images: usize) -> Curved {
-    let (channels, v, hv) = (v.dims()[0], host(v), host(hv));
-    let plane = (v.len() / channels.max(1)).max(1);
-    let sum = |(v, hv): (&[f32], &[f32])| v.iter().zip(hv).map(|(v, hv)| f64::from(v * hv)).sum();
-    let moved = v.iter().filter(|&&v| v != 0.0).count();
-    let sums = vec![v.chunks(plane).zip(hv.chunks(plane)).map(sum).collect()];
-    Curved { sums, count: moved as f64 / images as f64 }
+/// Sums of squares by channel where `above` is 1, per image, of tensors `[channels, height, width, images]`.
+fn by_channel(gradient: &Tensor<4>, above: &Tensor<4>, images: usize) -> Curved {
+    let (channels, gradient, above) = (gradient.dims()[0], host(gradient), host(above));
+    let plane = (gradient.len() / channels.max(1)).max(1);
+    let square = |(g, above): (&f32, &f32)| f64::from(g * above) * f64::from(g * above) / images as f64;
+    let sum = |(g, above): (&[f32], &[f32])| g.iter().zip(above).map(square).sum();
+    let count = above.iter().map(|&above| f64::from(above)).sum::<f64>() / images as f64;
+    Curved { sums: vec![gradient.chunks(plane).zip(above.chunks(plane)).map(sum).collect()], count }
+}
+
+/// What logits `[batch, classes]` are summed with, so that gradients of the sum are those whose squares are asked for.
+fn logit_weights(squares: Squares, logits: Tensor<2>, labels: &[u16], mut random: ChaCha8Rng) -> Tensor<2> {
+    let ([batch, classes], device) = (logits.dims(), logits.device());
+    let p = softmax(logits, 1);
+    let count = if squares == Squares::Hessian { classes } else { 1 };
+    let signs = (0..batch * count).map(|_| if random.random::<bool>() { 1.0_f32 } else { -1.0 });
+    let signs = TensorData::new(signs.collect::<Vec<f32>>(), [batch, count]);
+    let signs = Tensor::<2>::from_data(signs, &device);
+    match squares {
+        Squares::Hessian => {
+            let drawn = signs * p.clone().sqrt();
+            drawn.clone() - p * drawn.sum_dim(1)
+        }
+        Squares::Fisher => signs * (p - one_hot(labels, [batch, classes], &device)),
+    }
 }

@@ -180,9 +180,10 @@ impl QatNet {
     #[must_use]
     pub fn float_network(&self) -> FloatTaps {
         let device = self.device().without_autodiff().autodiff();
-        let layers = self.specs.iter().zip(&self.layers).enumerate().map(|(index, (spec, layer))| {
+        let net = self.clone().valid();
+        let layers = net.specs.iter().zip(&net.layers).enumerate().map(|(index, (spec, layer))| {
             let bias = Tensor::from_data(layer.folded().1.into_data(), &device);
-            TapLayer::new(&spec.name, &self.float_taps(index), bias, spec.geometry, spec.act_bits.is_some())
+            TapLayer::new(&spec.name, &net.float_taps(index), bias, spec.geometry, spec.act_bits.is_some())
         });
         let layers = layers.collect();
         FloatTaps { arch: self.arch.clone(), layers, normalization: self.normalization, device }
@@ -272,33 +273,24 @@ impl Nodes for Pass<'_> {
             let exponent = quantizer::exponent_of(&scale.val());
             (scale.val(), ActivationQuantizer { exponent, largest: quantizer::largest_level(bits) })
         });
-        let fused = self.net.has_kernels(&input.device());
+        let kernels = self.net.has_kernels(&input.device());
         let live = layer.norm.as_ref().filter(|_| input.device().is_autodiff());
-        if fused
+        let operands = layer.operands(live.is_some());
+        if kernels
             && live.is_none()
             && let Some((scale, quantizer)) = activation
         {
-            let (weights, conv) = self.operands(index);
+            let (weights, conv) = self.kernel_operands(index, operands);
             return ops::quantized_unit(input, weights, shortcut, scale, (conv, quantizer));
         }
-        let mut y = if fused {
-            let (weights, conv) = self.operands(index);
-            ops::convolve(input, weights, conv)
-        } else {
-            self.convolve_generic(index, input)
-        };
+        let mut y = self.convolve(index, input, operands, kernels);
         if let Some(norm) = live {
-            y = norm.normalize(y, layer.bias.val(), fused);
-        }
-        if fused && let Some((scale, quantizer)) = activation {
-            return ops::quantize_activation(y, shortcut, scale, quantizer);
-        }
-        if let Some(shortcut) = shortcut {
-            y = y + shortcut;
+            y = norm.normalize(y, layer.bias.val(), kernels);
         }
         match activation {
-            Some((scale, quantizer)) => quantizer::quantize_activation(y, scale, quantizer),
-            None => y,
+            Some((scale, quantizer)) if kernels => ops::quantize_activation(y, shortcut, scale, quantizer),
+            Some((scale, quantizer)) => quantizer::quantize_activation(sum(y, shortcut), scale, quantizer),
+            None => sum(y, shortcut),
         }
     }
 
@@ -310,29 +302,42 @@ impl Nodes for Pass<'_> {
 
 impl Pass<'_> {
     /// What the kernels convolve by.
-    fn operands(&self, index: usize) -> (Weights, ConvSpec) {
+    fn kernel_operands(&self, index: usize, (weight, bias): (Tensor<4>, Tensor<1>)) -> (Weights, ConvSpec) {
         let (layer, spec) = (&self.net.layers[index], &self.net.specs[index]);
         let rounding = Rounding { taps: self.taps(index), bias_exponents: self.wiring.acc[index].clone() };
         let (taps, rounding) = (spec.tap_map.clone(), Some(Arc::new(rounding)));
-        let (weight, bias) = layer.operands();
-        (
-            Weights { weight, bias, log2_step: layer.log2_step.val() },
-            ConvSpec { geometry: spec.geometry, taps, rounding },
-        )
+        let weights = Weights { weight, bias, log2_step: layer.log2_step.val() };
+        (weights, ConvSpec { geometry: spec.geometry, taps, rounding })
     }
 
-    fn convolve_generic(&self, index: usize, input: Tensor<4>) -> Tensor<4> {
+    fn convolve(
+        &self,
+        index: usize,
+        input: Tensor<4>,
+        operands: (Tensor<4>, Tensor<1>),
+        kernels: bool,
+    ) -> Tensor<4> {
+        if kernels {
+            let (weights, conv) = self.kernel_operands(index, operands);
+            return ops::convolve(input, weights, conv);
+        }
         let (layer, spec) = (&self.net.layers[index], &self.net.specs[index]);
-        let (weight, bias) = layer.operands();
-        let taps = spec.generic_taps(weight);
-        let taps = quantizer::quantize_taps(taps, layer.log2_step.val(), &self.taps(index));
+        let (weight, bias) = operands;
+        let taps =
+            quantizer::quantize_taps(spec.generic_taps(weight), layer.log2_step.val(), &self.taps(index));
         let steps = powers_of_two(&self.wiring.acc[index], &input.device());
-        let bias = quantizer::quantize_bias(bias, steps);
-        winograd::convolve(input, taps, bias, spec.geometry)
+        winograd::convolve(input, taps, quantizer::quantize_bias(bias, steps), spec.geometry)
     }
 
     fn taps(&self, index: usize) -> TapQuantizer {
         self.net.specs[index].quantizer(&self.wiring.steps[index])
+    }
+}
+
+fn sum(y: Tensor<4>, shortcut: Option<Tensor<4>>) -> Tensor<4> {
+    match shortcut {
+        Some(shortcut) => y + shortcut,
+        None => y,
     }
 }
 

@@ -65,9 +65,8 @@ pub(crate) fn best_activation_exponent(values: &[f32], bits: u8) -> Option<i32> 
     scales::best_exponent(&sample, (0.0, largest_level(bits)))
 }
 
-/// `Σ (Q(x) − x)²` at that step.
-pub(crate) fn least_activation_error(values: &[f32], bits: u8) -> f64 {
-    let Some(exponent) = best_activation_exponent(values, bits) else { return 0.0 };
+/// `Σ (Q(x) − x)²` at the step `2^exponent`.
+pub(crate) fn activation_error(values: &[f32], bits: u8, exponent: i32) -> f64 {
     let (step, largest) = (2.0_f32.powi(exponent), largest_level(bits));
     let miss = |&x: &f32| f64::from(scales::round_half_up(x / step).clamp(0.0, largest) * step - x);
     values.iter().map(|x| miss(x) * miss(x)).sum()

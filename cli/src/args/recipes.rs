@@ -77,6 +77,12 @@ pub(crate) struct PlanArgs {
     /// Folder for the outputs; runs/NAME (of the recipe) if absent.
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
+    /// Use the folder of a finished run of another recipe.
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) force: bool,
+    /// Continue the float training that stopped in that folder, exactly. Estimates always go on.
+    #[arg(long)]
+    pub(crate) resume: bool,
     /// Progress as a bar, or as lines where stderr is no terminal, instead of the dashboard.
     #[arg(long)]
     pub(crate) plain: bool,

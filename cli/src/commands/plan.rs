@@ -1,7 +1,7 @@
 //! `eqo plan`: bits by the Hessian within a budget.
 
 use eqo_checkpoints::plan::LayerPlan;
-use eqo_quant::pipeline::plan::{Judged, PlanReport};
+use eqo_quant::plan_report::{Judged, PlanReport};
 
 use crate::args::PlanArgs;
 use crate::exit::Failure;
@@ -11,7 +11,12 @@ use crate::run_folder::{self, Run, with_pipeline};
 
 pub(crate) fn run(args: &PlanArgs) -> Result<(), Failure> {
     let recipe = run_folder::recipe(&args.recipe)?;
-    let run = Run { plain: args.plain || args.json, ..Run::new(&recipe, args.out.as_deref()) };
+    let run = Run {
+        resume: args.resume,
+        force: args.force,
+        plain: args.plain || args.json,
+        ..Run::new(&recipe, args.out.as_deref())
+    };
     let report = with_pipeline(&recipe, &run, |pipeline, hooks| Ok(pipeline.plan(hooks)?))?;
     let (layers, facts) = (layer_table(&report), facts(&report));
     planned::write(&report, &recipe.name, [&layers, &facts], &run.out.join("plan.html"))?;
@@ -60,7 +65,12 @@ fn facts(report: &PlanReport) -> String {
     output::facts(&[
         ("plan", judged(&report.chosen)),
         ("uniform", judged(&report.uniform)),
-        ("budget", format!("{:.3} {}", report.budget, report.measure)),
+        (
+            "budget",
+            report
+                .budget
+                .map_or_else(|| "the least".to_owned(), |budget| format!("{budget:.3} {}", report.measure)),
+        ),
         ("time", seconds.join(", ")),
     ])
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use eqo_quant::pipeline::plan::{Judged, PlanReport};
+use eqo_quant::plan_report::{Judged, PlanReport, TraceRow};
 
 use super::plots::{self, Bar};
 use super::{STYLE, escape, write_whole};
@@ -36,7 +36,7 @@ fn plots(report: &PlanReport) -> Result<Vec<(String, String)>, Failure> {
     let mark = |(name, judged): (&'static str, &Judged)| Some((name, judged.cost, judged.omega?));
     let marked: Vec<_> = marked.into_iter().filter_map(mark).collect();
     let front: Vec<(f64, f64)> = report.sweep.iter().map(|row| (row.cost, row.omega)).collect();
-    let axes = [report.measure.as_str(), "sensitivity"];
+    let axes = [report.measure, "sensitivity"];
     found.push(("Best sensitivity by budget".to_owned(), plots::front(&front, &marked, axes)?));
     let bars = |of: &dyn Fn(&str) -> f64| -> Vec<Bar> {
         report.layers.iter().map(|(name, _)| (name.clone(), of(name))).collect()
@@ -48,8 +48,7 @@ fn plots(report: &PlanReport) -> Result<Vec<(String, String)>, Failure> {
     found.push(("Bits of a weight".to_owned(), plots::bars_by_layer(&bars(&bits), "bits")?));
     for (what, rows) in &report.traces {
         // A trace of nothing, or one that its noise made negative, has no logarithm.
-        let bar =
-            |row: &eqo_quant::pipeline::plan::TraceRow| (row.layer.clone(), row.trace.max(1e-9).log10());
+        let bar = |row: &TraceRow| (row.layer.clone(), row.trace.max(1e-9).log10());
         let bars: Vec<Bar> = rows.iter().filter(|row| row.trace > 0.0).map(bar).collect();
         let title = format!("Trace of the Hessian by layer, {what}");
         found.push((title, plots::bars_by_layer(&bars, "log10 of the trace")?));
@@ -63,7 +62,7 @@ mod tests {
 
     use eqo_checkpoints::arch::Arch;
     use eqo_checkpoints::plan::BitPlan;
-    use eqo_quant::pipeline::plan::{SweepRow, TraceRow};
+    use eqo_quant::plan_report::SweepRow;
     use eqo_quant::price::Price;
 
     use super::*;
@@ -72,7 +71,7 @@ mod tests {
     fn the_page_has_every_plot_and_refers_to_nothing_outside() {
         let arch = Arch::by_name("cifar-resnet8", 10).unwrap();
         let plan = BitPlan::uniform(&arch, 3, 6);
-        let price = Price { offline: 2e6, online: 1e5, rounds: 6.0 };
+        let price = Price { offline: 2e6, online: 1e5, rounds_offline: 1.0, rounds_online: 6.0 };
         let judged = |omega| Judged { omega, price, cost: 2.1 };
         let trace = |trace| TraceRow {
             layer: "conv1".to_owned(),
@@ -86,11 +85,11 @@ mod tests {
             layers: plan.layers.keys().map(|name| (name.clone(), price)).collect(),
             plan,
             path: "plan.toml".into(),
-            measure: "MB".to_owned(),
-            budget: 2.5,
+            measure: "MB",
+            budget: Some(2.5),
             chosen: judged(Some(0.5)),
             uniform: judged(None),
-            traces: BTreeMap::from([("f2x2".to_owned(), vec![trace(3.0), trace(-1.0), trace(0.0)])]),
+            traces: BTreeMap::from([("f2x2", vec![trace(3.0), trace(-1.0), trace(0.0)])]),
             sensitivities: Vec::new(),
             sweep: vec![SweepRow { cost: 2.0, omega: 0.6 }, SweepRow { cost: 3.0, omega: 0.1 }],
             seconds: BTreeMap::new(),

@@ -4,9 +4,8 @@ use std::cell::RefCell;
 
 use burn::tensor::{Tensor, activation};
 use eqo_checkpoints::arch::{ArchNode, Shortcut};
-use rand_chacha::ChaCha8Rng;
 
-use super::{FloatTaps, TapLayer, signs};
+use super::{FloatTaps, TapLayer};
 use crate::interpret::{Nodes, Value};
 use crate::ops::{self, Weights};
 use crate::winograd;
@@ -24,40 +23,29 @@ pub(super) enum Direction<'a> {
     None,
     /// By the taps of the layers that have a tensor.
     Taps(&'a [Option<Tensor<4>>]),
-    /// By the activation behind a layer's ReLU, random signs where it is above zero.
-    Activation(usize, RefCell<ChaCha8Rng>),
+    /// Nowhere, but a zero is added to every activation behind a ReLU, to take gradients by.
+    Watched,
 }
 
-/// A zero that was added to an activation, to take a gradient by it, and the direction there.
-pub(super) type Moved = (Tensor<4>, Tensor<4>);
+/// A zero that was added to an activation, and 1 where that is above zero.
+pub(super) type Watched = (Tensor<4>, Tensor<4>);
 
 /// One pass over a network.
 pub(super) struct Duals<'a> {
     net: &'a FloatTaps,
     taps: &'a [Tensor<4>],
     direction: Direction<'a>,
-    moved: RefCell<Option<Moved>>,
+    watched: RefCell<Vec<Option<Watched>>>,
 }
 
 impl<'a> Duals<'a> {
     pub(super) fn new(net: &'a FloatTaps, taps: &'a [Tensor<4>], direction: Direction<'a>) -> Self {
-        Self { net, taps, direction, moved: RefCell::default() }
+        Self { net, taps, direction, watched: RefCell::default() }
     }
 
-    /// What was moved of the layer's activation.
-    pub(super) fn moved(self) -> Option<Moved> {
-        self.moved.into_inner()
-    }
-
-    /// What a layer's activation moves in by itself.
-    fn own(&self, layer: usize, activation: &Tensor<4>) -> Option<Moved> {
-        let Direction::Activation(moving, random) = &self.direction else { return None };
-        if layer != *moving {
-            return None;
-        }
-        let above = activation.clone().detach().greater_elem(0.0).float();
-        let direction = signs(activation.dims(), &mut random.borrow_mut(), &activation.device()) * above;
-        Some((activation.zeros_like().detach().require_grad(), direction))
+    /// By layer, what was watched.
+    pub(super) fn watched(self) -> Vec<Option<Watched>> {
+        self.watched.into_inner()
     }
 }
 
@@ -80,15 +68,16 @@ impl Nodes for Duals<'_> {
             tangent = add(tangent, shortcut.tangent);
         }
         if !layer.relu {
+            self.watched.borrow_mut().push(None);
             return Dual { value, tangent };
         }
         let above = value.clone().detach().greater_elem(0.0).float();
         let mut value = activation::relu(value);
-        tangent = tangent.map(|tangent| tangent * above);
-        if let Some((zero, direction)) = self.own(index, &value) {
+        tangent = tangent.map(|tangent| tangent * above.clone());
+        if let Direction::Watched = self.direction {
+            let zero = value.zeros_like().detach().require_grad();
             value = value + zero.clone();
-            tangent = add(tangent, Some(direction.clone()));
-            self.moved.replace(Some((zero, direction)));
+            self.watched.borrow_mut().push(Some((zero, above)));
         }
         Dual { value, tangent }
     }

@@ -74,11 +74,10 @@ impl QatLayer {
         (weight * by_channel(factor), bias - shift)
     }
 
-    /// What is rounded and convolved with: [`Self::folded`], without the bias where the normalization is still to come.
-    pub(super) fn operands(&self) -> (Tensor<4>, Tensor<1>) {
+    /// What is rounded and convolved with: [`Self::folded`], without the bias if the normalization is still to come.
+    pub(super) fn operands(&self, norm_follows: bool) -> (Tensor<4>, Tensor<1>) {
         let (weight, bias) = self.folded();
-        let comes_after = self.norm.is_some() && weight.device().is_autodiff();
-        if comes_after { (weight, bias.zeros_like()) } else { (weight, bias) }
+        if norm_follows { (weight, bias.zeros_like()) } else { (weight, bias) }
     }
 }
 

@@ -7,6 +7,7 @@ use super::spec::layer_specs;
 use super::{Domain, QatNet};
 use crate::Result;
 use crate::classifier::Classifier;
+use crate::tensors::to_host;
 
 impl QatNet {
     /// This network's weights, biases and activation scales, quantized as `plan` says, on the same device.
@@ -17,15 +18,26 @@ impl QatNet {
     /// # Errors
     /// [`crate::Error::Plan`] for a plan this quantizer can't follow.
     pub fn replan(&self, plan: &BitPlan) -> Result<Self> {
+        let scale = |index: usize, bits: u8| {
+            let (layer, spec) = (&self.layers[index], &self.specs[index]);
+            let before = to_host(&layer.log2_scale.as_ref()?.val())[[0]];
+            Some(before + f32::from(spec.act_bits?) - f32::from(bits))
+        };
+        self.replan_at(plan, &scale)
+    }
+
+    /// The same with activation scales whose logarithm is `log2_scale(layer, bits)`, where that is something.
+    ///
+    /// # Errors
+    /// As [`QatNet::replan`].
+    pub fn replan_at(&self, plan: &BitPlan, log2_scale: &dyn Fn(usize, u8) -> Option<f32>) -> Result<Self> {
         let mut tensors = self.to_tensors();
         let domain = Domain::of(&self.arch, &self.plan, &tensors);
         let specs = layer_specs(&self.arch, plan, &self.normalization, domain)?;
-        for (before, after) in self.specs.iter().zip(&specs) {
-            tensors.insert(format!("{}.log2_step", after.name), ArrayD::zeros(after.step_shape().as_slice()));
-            if let (Some(from), Some(to), Some(scale)) =
-                (before.act_bits, after.act_bits, tensors.get_mut(&format!("{}.log2_scale", after.name)))
-            {
-                *scale += f32::from(from) - f32::from(to);
+        for (index, spec) in specs.iter().enumerate() {
+            tensors.insert(format!("{}.log2_step", spec.name), ArrayD::zeros(spec.step_shape().as_slice()));
+            if let Some(scale) = spec.act_bits.and_then(|bits| log2_scale(index, bits)) {
+                tensors.insert(format!("{}.log2_scale", spec.name), ArrayD::from_elem(vec![1], scale));
             }
         }
         let device = self.device();

@@ -52,14 +52,16 @@ pub enum Measure {
     Wan,
 }
 
-/// What stands for the second derivatives by taps.
+/// How second derivatives by taps are estimated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CurvatureKind {
-    /// The Hessian's trace, by exact products.
+    /// The diagonal of every layer's block of the Hessian by squared gradients, all layers at once.
     #[default]
-    Hessian,
-    /// The trace of the empirical Fisher matrix: squares of first derivatives, all layers at once.
+    Squares,
+    /// The trace of every layer's block by exact Hessian-vector products, one layer at a time.
+    Products,
+    /// The diagonal of the empirical Fisher matrix.
     Fisher,
 }
 
@@ -74,7 +76,7 @@ impl Default for PlanSection {
             measure: Measure::Total,
             budget: 0.0,
             sensitivity: 0.0,
-            curvature: CurvatureKind::Hessian,
+            curvature: CurvatureKind::Squares,
             tolerance: 0.05,
             batch_size: 128,
             least_probes: 16,
@@ -104,6 +106,9 @@ impl PlanSection {
         require("plan.batch_size", "at least 1", self.batch_size, self.batch_size > 0)?;
         let (least, most) = (self.least_probes, self.most_probes);
         require("plan.least_probes", "at least 2", least, least >= 2)?;
+        let bounds = (self.budget, self.sensitivity);
+        let one = bounds.0 == 0.0 || bounds.1 == 0.0;
+        require("plan.budget", "0 beside plan.sensitivity above 0", bounds.0, one)?;
         require("plan.most_probes", "at least plan.least_probes", most, most >= least)
     }
 }
