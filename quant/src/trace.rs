@@ -203,7 +203,7 @@ impl Estimate<'_, '_> {
     fn keep(&self, layer: usize) -> Result<(), Error> {
         let stop = self.hooks.stop.load(Ordering::Relaxed);
         let layer = &self.traces.layers[layer];
-        if stop || layer.probes % KEPT_EVERY == 0 || layer.is_done(self.config) {
+        if stop || layer.probes.is_multiple_of(KEPT_EVERY) || layer.is_done(self.config) {
             // TOML, because floats come back as they were.
             write_toml(self.file, &self.traces)?;
         }
@@ -219,7 +219,7 @@ const KEPT_EVERY: usize = 16;
 
 /// Odd multiples are far apart for neighbouring probes.
 fn probe_seed(layer: usize, probe: usize) -> u64 {
-    ((layer as u64) << 32 | probe as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    (((layer as u64) << 32) | (probe as u64 + 1)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 impl Traces {

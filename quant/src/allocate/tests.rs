@@ -105,8 +105,8 @@ proptest! {
         let problem = Problem { arch: &arch, menu: &menu, layers: &layers, prices: &prices, cost: &cost };
         let combinations = all(&layers, &prices);
         for cost_is_bounded in [true, false] {
-            let (of, other): (fn(&(f64, f64)) -> f64, fn(&(f64, f64)) -> f64) =
-                if cost_is_bounded { (|c| c.0, |c| c.1) } else { (|c| c.1, |c| c.0) };
+            let ordered = |&(omega, cost): &(f64, f64)| if cost_is_bounded { (omega, cost) } else { (cost, omega) };
+            let (of, other) = (|pair: &(f64, f64)| ordered(pair).0, |pair: &(f64, f64)| ordered(pair).1);
             let bounds = combinations.iter().map(other).fold((f64::MAX, 0.0_f64), |(low, high), at| (low.min(at), high.max(at)));
             let bound = bounds.0 + share * (bounds.1 - bounds.0) + 1e-9;
             let want = combinations.iter().filter(|c| other(c) <= bound).map(of).fold(f64::MAX, f64::min);
