@@ -8,6 +8,7 @@ use eqo_checkpoints::arch::{Arch, ArchNode};
 use eqo_checkpoints::winograd::Algorithm;
 use eqo_datasets::{Dataset, Normalization};
 use ndarray::ArrayD;
+use rayon::prelude::*;
 
 use super::QatNet;
 use super::spec::LayerSpec;
@@ -33,8 +34,10 @@ impl QatNet {
         let net = self.clone().valid();
         let wiring = net.wiring();
         let mut tensors = net.to_tensors();
-        for (index, spec) in net.specs.iter().enumerate() {
-            let best = least_error(spec, &net.float_taps(index));
+        let taps: Vec<Vec<f32>> = (0..net.specs.len()).map(|index| net.float_taps(index)).collect();
+        let best: Vec<_> =
+            net.specs.par_iter().zip(&taps).map(|(spec, taps)| least_error(spec, taps)).collect();
+        for (index, (spec, best)) in net.specs.iter().zip(best).enumerate() {
             let output = wiring.requantized_at(&net.arch, index);
             let floor = |gain: i32| {
                 let below = (i32::from(spec.weight_bits) + FINEST_BELOW_OUTPUT + gain).min(FINEST_OF_ALL);
