@@ -3,8 +3,8 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use crate::Result;
 use crate::tensors::NamedTensors;
+use crate::{Error, Result};
 
 /// A network from raw pixels to logits.
 pub trait Classifier: Module {
@@ -20,6 +20,17 @@ pub trait Classifier: Module {
     /// The same network with other values, on `device`; `origin` names where `tensors` came from.
     ///
     /// # Errors
-    /// [`crate::Error::StateDict`] if names or shapes differ.
+    /// [`Error::StateDict`] if names or shapes differ.
     fn with_tensors(&self, tensors: &NamedTensors, origin: &str, device: &Device) -> Result<Self>;
+}
+
+/// Refuses labels that have no logit.
+pub(crate) fn check_labels(labels: &[u16], classes: usize) -> Result<()> {
+    let Some(label) = labels.iter().find(|&&label| usize::from(label) >= classes) else { return Ok(()) };
+    Err(Error::Data {
+        what: "labels of the dataset",
+        expected: format!("below {classes}, the network's classes"),
+        found: label.to_string(),
+        next: "build the network with as many classes as the dataset",
+    })
 }

@@ -18,10 +18,11 @@ use eqo_datasets::{Dataset, Normalization};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::classifier::check_labels;
 use crate::kernels::TapMap;
 use crate::ops::ConvSpec;
 use crate::winograd::Geometry;
-use crate::{Error, Result, interpret, pixels, quantizer};
+use crate::{Result, interpret, pixels, quantizer};
 
 mod dual;
 #[cfg(test)]
@@ -113,16 +114,11 @@ impl FloatTaps {
         self.layers.iter().map(|layer| layer.name.as_str()).collect()
     }
 
-    /// Taps of every layer, `[out, in, t, t]` row-major.
-    pub fn taps(&self) -> Vec<Vec<f32>> {
-        self.layers.iter().map(|layer| host(&layer.taps)).collect()
-    }
-
     /// `v·(H·v)` for the mean cross entropy of the images `indices` of `images` and a v of random signs in the taps of one
     /// layer, which depends on `seed` only (Hutchinson's estimate: its mean over v is the trace of that layer's block).
     ///
     /// # Errors
-    /// [`Error::Data`] for images of another size, or a label without a logit.
+    /// [`crate::Error::Data`] for images of another size, or a label without a logit.
     pub fn probe(&self, images: &Dataset, indices: &[usize], layer: usize, seed: u64) -> Result<Curved> {
         let (pixels, labels) = self.batch(images, indices)?;
         let v = signs(self.layers[layer].taps.dims(), &mut ChaCha8Rng::seed_from_u64(seed), &self.device);
@@ -168,7 +164,7 @@ impl FloatTaps {
     /// where a layer ends in its accumulator.
     ///
     /// # Errors
-    /// [`Error::Data`] for images of another size.
+    /// [`crate::Error::Data`] for images of another size.
     pub fn rounded_activations(&self, images: &Dataset, bits: &[u8]) -> Result<Vec<Vec<RoundedActivation>>> {
         let indices: Vec<usize> = (0..images.len()).collect();
         let (pixels, _) = self.batch(images, &indices)?;
@@ -235,14 +231,7 @@ impl FloatTaps {
         let bytes: Vec<u8> = indices.iter().flat_map(|&index| images.image(index)).copied().collect();
         let labels: Vec<u16> = indices.iter().map(|&index| images.labels()[index]).collect();
         let classes = self.layers.last().map_or(0, |layer| layer.taps.dims()[0]);
-        if let Some(label) = labels.iter().find(|&&label| usize::from(label) >= classes) {
-            return Err(Error::Data {
-                what: "labels of the dataset",
-                expected: format!("below {classes}, the network's classes"),
-                found: label.to_string(),
-                next: "build the network with as many classes as the dataset",
-            });
-        }
+        check_labels(&labels, classes)?;
         Ok((pixels::to_tensor(&bytes, [height, width], &self.device), labels))
     }
 }

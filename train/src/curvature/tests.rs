@@ -110,7 +110,7 @@ fn weighted(
 fn products_equal_second_differences_of_an_independent_network_in_float64() {
     let net = network(Algorithm::Direct);
     let taps: Vec<Vec<f64>> =
-        net.taps().iter().map(|taps| taps.iter().map(|&tap| f64::from(tap)).collect()).collect();
+        net.layers.iter().map(|layer| host(&layer.taps).into_iter().map(f64::from).collect()).collect();
     let direction: Vec<Tensor<4>> = net
         .layers
         .iter()

@@ -4,7 +4,8 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor};
 
 use super::Distill;
-use crate::{Error, Result};
+use crate::Result;
+use crate::classifier::check_labels;
 
 /// Mean loss of a batch, and how many of its images have their label's logit largest.
 pub(super) struct Objective {
@@ -17,17 +18,10 @@ impl Objective {
     /// (Szegedy et al. 2016, §7; PyTorch's `label_smoothing`).
     ///
     /// # Errors
-    /// [`Error::Data`] for a label that has no logit.
+    /// [`crate::Error::Data`] for a label that has no logit.
     pub(super) fn cross_entropy(logits: &Tensor<2>, labels: &[u16], smoothing: f64) -> Result<Self> {
         let [batch, classes] = logits.dims();
-        if let Some(label) = labels.iter().find(|&&label| usize::from(label) >= classes) {
-            return Err(Error::Data {
-                what: "labels of the dataset",
-                expected: format!("below {classes}, the network's classes"),
-                found: label.to_string(),
-                next: "build the network with as many classes as the dataset",
-            });
-        }
+        check_labels(labels, classes)?;
         let indices: Vec<i32> = labels.iter().map(|&label| i32::from(label)).collect();
         let indices = Tensor::<1, Int>::from_ints(indices.as_slice(), &logits.device()).reshape([batch, 1]);
         let log_probabilities = log_softmax(logits.clone(), 1);
