@@ -17,6 +17,7 @@ mod gates;
 mod groups;
 mod handshake;
 mod ledger;
+mod network;
 mod ot;
 mod shared;
 mod windows;
@@ -27,6 +28,7 @@ pub use gates::{MASK_BITS, OPENED_BITS};
 pub use groups::{Group, groups};
 pub use handshake::{CONFIRMATION_BYTES, HELLO_BYTES, REQUEST_BYTES, WELCOME_BYTES};
 pub use ledger::{Flow, Ots, Scope, Sender};
+pub use network::{LAN, Network, WAN};
 pub use ot::{
     BASE_HELLO, BASE_POINT, EXTENSION_CHUNK, Extension, Iteration, LpnSet, OtKind, Plan, extension_bytes,
     prepared, setup_payloads,

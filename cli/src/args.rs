@@ -13,7 +13,7 @@ mod values;
 pub(crate) use bench::{BenchCommand, BenchModelArgs, BenchPrimitivesArgs, Tile};
 pub(crate) use parties::{EvalArgs, InferArgs, InspectArgs, Ot, PrivateArgs, ServeArgs};
 #[cfg(feature = "train")]
-pub(crate) use recipes::{DemoArgs, PlanArgs, QuantizeArgs, RecipeArgs, Stage, TrainArgs};
+pub(crate) use recipes::{DemoArgs, PlanArgs, QuantizeArgs, RecipeArgs, RunArgs, Stage, TrainArgs};
 
 /// Train, quantize and privately evaluate CNNs between two parties.
 ///

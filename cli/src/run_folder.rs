@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use eqo_quant::pipeline::{Hooks, Pipeline, Progress};
 use eqo_train::recipe::Recipe;
 
-use crate::args::RecipeArgs;
+use crate::args::{RecipeArgs, RunArgs};
 use crate::dashboard::{self, Dashboard};
 use crate::exit::{Failure, Kind};
 use crate::interrupt;
@@ -31,6 +31,12 @@ impl Run {
     pub(crate) fn new(recipe: &Recipe, out: Option<&Path>) -> Self {
         let out = out.map_or_else(|| Path::new("runs").join(&recipe.name), Path::to_owned);
         Self { out, resume: false, force: false, plain: false }
+    }
+
+    /// As the command line says.
+    pub(crate) fn of(recipe: &Recipe, args: &RunArgs) -> Self {
+        let (resume, plain) = (args.resume, args.plain || args.json);
+        Self { resume, plain, ..Self::new(recipe, args.out.as_deref()) }
     }
 }
 

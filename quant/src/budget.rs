@@ -1,25 +1,23 @@
 //! From a budget to a plan whose own forecast keeps it.
 
+use eqo_checkpoints::cost::{LAN, WAN};
 use eqo_checkpoints::plan::BitPlan;
 use eqo_train::recipe::{Measure, PlanSection};
 
 use crate::Error;
 use crate::allocate::{Goal, Problem};
 use crate::plan_report::Judged;
-use crate::price::{LAN, Price, WAN};
+use crate::price::Price;
 
 /// Programmes solved for one budget, at most.
 const SOLVED: usize = 8;
-
-/// Forecasts a plan: what it is worth, and what every layer takes of it.
-pub type Judge<'a> = &'a dyn Fn(&BitPlan) -> Result<(Judged, Vec<Price>), Error>;
 
 /// What a plan is chosen by.
 pub struct Choice<'a> {
     /// All that can be chosen.
     pub problem: &'a Problem<'a>,
-    /// The last word on a plan.
-    pub judge: Judge<'a>,
+    /// The forecast of a plan: the last word on its cost.
+    pub forecast: &'a dyn Fn(&BitPlan) -> Result<Price, Error>,
     /// The plan of `[bits]`.
     pub uniform: (&'a BitPlan, Judged),
 }
@@ -57,8 +55,7 @@ impl Choice<'_> {
                     enough = allowed;
                 }
                 Ok(found) => {
-                    let (found_worth, _) = (self.judge)(&found.plan)?;
-                    if found_worth.cost > budget {
+                    if (self.problem.cost)(&(self.forecast)(&found.plan)?) > budget {
                         too_much = allowed;
                     } else {
                         enough = allowed;
@@ -76,7 +73,7 @@ impl Choice<'_> {
         }
         let nothing = || Error::Allocation {
             expected: format!("a plan of at most {budget:.6}"),
-            found: format!("a uniform plan of {:.6} and none that is cheaper enough", judged.cost),
+            found: format!("a uniform plan of {:.6} and none that costs so little", judged.cost),
             next: "raise plan.budget, or offer fewer bits in plan.weight_bits and plan.act_bits",
         };
         best.map(|(_, plan)| plan).ok_or_else(|| refused.unwrap_or_else(nothing))

@@ -6,7 +6,7 @@
 //! almost, and a plan is always judged by its own forecast: that of the network before any training, whose rings and shifts
 //! training still moves.
 
-use eqo_checkpoints::cost::{self, Costs, OtKind, Profile};
+use eqo_checkpoints::cost::{self, Costs, Network, OtKind, Profile};
 use eqo_checkpoints::graph::{CheckedGraph, Op, Output};
 use eqo_checkpoints::plan::BitPlan;
 use eqo_datasets::Normalization;
@@ -27,20 +27,6 @@ pub struct Price {
     /// Rounds afterwards.
     pub rounds_online: f64,
 }
-
-/// A link: bytes a second and seconds for a message there and back (DESIGN §4).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Link {
-    /// Bytes a second.
-    pub bandwidth: f64,
-    /// Seconds.
-    pub round_trip: f64,
-}
-
-/// A local network.
-pub const LAN: Link = Link { bandwidth: 377e6, round_trip: 0.3e-3 };
-/// A wide-area network.
-pub const WAN: Link = Link { bandwidth: 40e6, round_trip: 80e-3 };
 
 /// Prices of one layer: `[choice][bits read][bits put out]`, the latter two by their place in [`Menu::act_bits`].
 pub type LayerPrices = Vec<Vec<Vec<Price>>>;
@@ -63,10 +49,11 @@ impl Price {
         self.offline + self.online
     }
 
-    /// Seconds on a link, offline and online, without computing; a round is half a round trip there and half back.
-    pub fn seconds(&self, link: &Link) -> f64 {
+    /// Seconds on a network, offline and online, without computing; both directions count as one after the other, a round
+    /// as half a round trip.
+    pub fn seconds(&self, network: &Network) -> f64 {
         let rounds = self.rounds_offline + self.rounds_online;
-        self.total() / link.bandwidth + rounds * link.round_trip / 2.0
+        self.total() / network.bytes_per_second as f64 + rounds * network.rtt.as_secs_f64() / 2.0
     }
 }
 
@@ -100,21 +87,27 @@ impl Pricing<'_> {
         Ok(prices)
     }
 
-    /// The forecast of a whole plan, and the share of every convolution and linear layer in it.
+    /// The forecast of a whole plan.
     ///
     /// # Errors
     /// Those of quantizing and lowering.
-    pub fn forecast(&self, plan: &BitPlan) -> Result<(Price, Vec<Price>), Error> {
-        let graph = self.lowered(plan)?;
-        let costs = self.costs(&graph);
+    pub fn forecast(&self, plan: &BitPlan) -> Result<Price, Error> {
+        let costs = self.costs(&self.lowered(plan)?);
         let (offline, online) = (costs.offline(), costs.online());
-        let price = Price {
+        Ok(Price {
             offline: offline.bytes() as f64,
             online: online.bytes() as f64,
             rounds_offline: offline.rounds as f64,
             rounds_online: online.rounds as f64,
-        };
-        Ok((price, self.node_prices(&graph)))
+        })
+    }
+
+    /// The share of every convolution and linear layer in a plan's forecast.
+    ///
+    /// # Errors
+    /// Those of quantizing and lowering.
+    pub fn shares(&self, plan: &BitPlan) -> Result<Vec<Price>, Error> {
+        Ok(self.node_prices(&self.lowered(plan)?))
     }
 
     fn lowered(&self, plan: &BitPlan) -> Result<CheckedGraph, Error> {

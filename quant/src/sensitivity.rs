@@ -7,14 +7,14 @@ use eqo_checkpoints::arch::{Arch, ArchOp};
 use eqo_checkpoints::plan::{BitPlan, LayerPlan};
 use eqo_checkpoints::winograd::Algorithm;
 use eqo_train::QatNet;
-use eqo_train::curvature::RoundedActivation;
+use eqo_train::qat::RoundedActivation;
 use serde::Serialize;
 
 use crate::Error;
 use crate::trace::Traces;
 
 /// What may be chosen.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Menu {
     /// Bits of a weight.
     pub weight_bits: Vec<u8>,

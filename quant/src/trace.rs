@@ -5,7 +5,7 @@
 //! because the blocks between layers come in as noise, and the first layer's (whose taps are thousands of times finer)
 //! drowns the rest. By squares ([`eqo_train::curvature`]) it is the diagonal of all blocks in one backward pass, the same on
 //! average. Probes go on until a layer's standard error is within the tolerance. Everything is a function of the seed, and the state
-//! after every probe is kept: an interrupted estimate goes on where it stopped and ends in the same bits.
+//! is kept now and then and before stopping: an interrupted estimate goes on from there and ends in the same bits.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ use crate::Error;
 use crate::stages::write_toml;
 
 /// How traces are estimated.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TraceConfig {
     /// Of the directions and of the order of the images.
     pub seed: u64,

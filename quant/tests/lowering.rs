@@ -65,7 +65,14 @@ fn the_equality_survives_training_and_a_changed_weight_breaks_it() {
     let images = synthetic::generate(5, 40);
     let arch = Arch::by_name("cifar-resnet8", 10).unwrap();
     let plan = BitPlan::uniform(&arch, 4, 6);
-    let start = quantized(&arch, &plan, &images, &Device::flex().autodiff());
+    let folded = quantized(&arch, &plan, &images, &Device::flex().autodiff());
+    let float = Net::random(&arch, NORMALIZATION, 7, &Device::flex()).unwrap().to_tensors();
+    for start in [folded.with_live_normalization(&float).unwrap(), folded] {
+        survives_training(&start, &arch, &plan, &images);
+    }
+}
+
+fn survives_training(start: &QatNet, arch: &Arch, plan: &BitPlan, images: &Dataset) {
     let out = tempfile::tempdir().unwrap();
     let section = FitSection {
         steps: 3,
@@ -76,10 +83,10 @@ fn the_equality_survives_training_and_a_changed_weight_breaks_it() {
     };
     let config = FitConfig::new(&section, &NORMALIZATION, 1, out.path().to_owned());
     let hooks = Hooks { stop: &AtomicBool::new(false), progress: &mut |_| {} };
-    let trained = fit(start.clone(), None, &images, None, &config, hooks).unwrap();
+    let trained = fit(start.clone(), None, images, None, &config, hooks).unwrap();
     let sample = images.subset(&[0, 1, 2]);
-    let untrained_engine = engine(&arch, &plan, &start, &images);
-    compare(&engine(&arch, &plan, &trained, &images), &trained, &sample).unwrap();
+    let untrained_engine = engine(arch, plan, start, images);
+    compare(&engine(arch, plan, &trained, images), &trained, &sample).unwrap();
     assert!(matches!(compare(&untrained_engine, &trained, &sample), Err(Error::Mismatch { .. })));
 }
 

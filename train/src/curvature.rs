@@ -22,7 +22,7 @@ use crate::classifier::check_labels;
 use crate::kernels::TapMap;
 use crate::ops::ConvSpec;
 use crate::winograd::Geometry;
-use crate::{Result, interpret, pixels, quantizer};
+use crate::{Result, interpret, pixels};
 
 mod dual;
 #[cfg(test)]
@@ -75,23 +75,6 @@ pub struct Curved {
     pub sums: Vec<Vec<f64>>,
     /// Values that were moved, per image for activations.
     pub count: f64,
-}
-
-/// An activation at some number of bits.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RoundedActivation {
-    /// Of the step.
-    pub exponent: i32,
-    /// `Σ (Q(x) − x)²`, mean over images.
-    pub error: f64,
-}
-
-impl RoundedActivation {
-    /// A dead activation keeps scale 1: it is zero at any.
-    fn of(values: &[f32], bits: u8, images: usize) -> Self {
-        let exponent = quantizer::best_activation_exponent(values, bits).unwrap_or(0);
-        Self { exponent, error: quantizer::activation_error(values, bits, exponent) / images.max(1) as f64 }
-    }
 }
 
 impl TapLayer {
@@ -156,29 +139,8 @@ impl FloatTaps {
             return Tensor::zeros([1], &self.device).require_grad();
         };
         let (logits, tangent) = (interpret::by_image(value), interpret::by_image(tangent));
-        let residual = softmax(logits, 1) - one_hot(labels, tangent.dims(), &self.device);
+        let residual = softmax(logits, 1) - one_hot(labels, tangent.dims()[1], &self.device);
         (residual * tangent).sum() / labels.len() as f32
-    }
-
-    /// Every layer's activation rounded to each of `bits`, with the power-of-two step of least error; `[layer][bits]`, none
-    /// where a layer ends in its accumulator.
-    ///
-    /// # Errors
-    /// [`crate::Error::Data`] for images of another size.
-    pub fn rounded_activations(&self, images: &Dataset, bits: &[u8]) -> Result<Vec<Vec<RoundedActivation>>> {
-        let indices: Vec<usize> = (0..images.len()).collect();
-        let (pixels, _) = self.batch(images, &indices)?;
-        let taps: Vec<Tensor<4>> = self.layers.iter().map(|layer| layer.taps.clone()).collect();
-        let duals = Duals::new(self, &taps, Direction::None);
-        let image = pixels::subtract_offsets(pixels, &self.normalization);
-        let values = interpret::interpret(&self.arch, &duals, Dual::constant(image));
-        let nodes = self.arch.nodes.iter().zip(values).filter(|(node, _)| interpret::has_weights(node));
-        let rounded = |((_, Dual { value, .. }), layer): ((_, Dual), &TapLayer)| {
-            let values = if layer.relu { host(&value) } else { Vec::new() };
-            let each = bits.iter().filter(|_| layer.relu);
-            each.map(|&bits| RoundedActivation::of(&values, bits, images.len())).collect()
-        };
-        Ok(nodes.zip(&self.layers).map(rounded).collect())
     }
 
     /// Squared gradients by every layer's taps or activations, for the images `indices` and random signs that depend on `seed`
@@ -242,7 +204,7 @@ fn signs(shape: [usize; 4], random: &mut ChaCha8Rng, device: &Device) -> Tensor<
     Tensor::from_data(TensorData::new(signs.collect::<Vec<f32>>(), shape), device)
 }
 
-fn one_hot(labels: &[u16], [_, classes]: [usize; 2], device: &Device) -> Tensor<2> {
+fn one_hot(labels: &[u16], classes: usize, device: &Device) -> Tensor<2> {
     let indices: Vec<i32> = labels.iter().map(|&label| i32::from(label)).collect();
     let indices = Tensor::<1, Int>::from_ints(indices.as_slice(), device);
     indices.one_hot::<2>(classes).float()
@@ -286,6 +248,6 @@ fn logit_weights(squares: Squares, logits: Tensor<2>, labels: &[u16], mut random
             let drawn = signs * p.clone().sqrt();
             drawn.clone() - p * drawn.sum_dim(1)
         }
-        Squares::Fisher => signs * (p - one_hot(labels, [batch, classes], &device)),
+        Squares::Fisher => signs * (p - one_hot(labels, classes, &device)),
     }
 }

@@ -16,7 +16,7 @@ use crate::interpret::{self, Nodes};
 use crate::kernels::{ActivationQuantizer, TapQuantizer};
 use crate::ops::{self, ConvSpec, Rounding, Weights};
 use crate::quantizer;
-use crate::tensors::{NamedTensors, ParamMaker, to_host};
+use crate::tensors::{NamedTensors, ParamMaker, to_device, to_host};
 use crate::winograd;
 use crate::{Result, pixels, state_dict};
 
@@ -32,11 +32,13 @@ mod wiring;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use calibrate::RoundedActivation;
 pub use domain::Domain;
 pub use export::ExportedLayer;
 pub use folded::{FoldedLayer, FoldedWeights};
 pub use live::BatchNorm;
 
+use calibrate::FloatNetwork;
 use live::LiveNorm;
 use spec::LayerSpec;
 use wiring::Wiring;
@@ -98,10 +100,20 @@ impl QatNet {
         pixels::check_size(calibration, arch.shapes()[0])?;
         let specs = spec::layer_specs(arch, plan, &normalization, Domain::Spatial)?;
         let mut tensors = folded::to_tensors(arch, &specs, folded)?;
-        let network = calibrate::FloatNetwork::new(arch, &specs, &tensors, device);
-        for (name, exponent) in network.activation_exponents(calibration, &normalization) {
-            tensors.insert(format!("{name}.log2_scale"), ArrayD::from_elem(vec![1], exponent as f32));
-        }
+        let layer = |spec: &LayerSpec| {
+            let tensor = |part: &str| &tensors[&format!("{}.{part}", spec.name)];
+            (to_device(tensor("weight"), device), to_device(tensor("bias"), device))
+        };
+        let network = FloatNetwork { arch, specs: &specs, layers: specs.iter().map(layer).collect() };
+        let mut scales = NamedTensors::new();
+        network.activations(calibration, &normalization, |index, values| {
+            let LayerSpec { name, act_bits, .. } = &specs[index];
+            // A dead activation keeps scale 1: it is zero at any.
+            let best = act_bits.and_then(|bits| quantizer::best_activation_exponent(values, bits));
+            let exponent = best.unwrap_or(0) as f32;
+            scales.insert(format!("{name}.log2_scale"), ArrayD::from_elem(vec![1], exponent));
+        });
+        tensors.append(&mut scales);
         for spec in &specs {
             let zeros = ArrayD::zeros(spec.step_shape().as_slice());
             tensors.insert(format!("{}.log2_step", spec.name), zeros);
@@ -235,9 +247,8 @@ impl Classifier for QatNet {
             put("bias", to_host(&layer.bias.val()));
             put("log2_step", to_host(&layer.log2_step.val()));
             if let Some(norm) = &layer.norm {
-                norm.save(put);
+                norm.save(&mut put);
             }
-            let mut put = |part: &str, value| tensors.insert(format!("{}.{part}", spec.name), value);
             if let Some(scale) = &layer.log2_scale {
                 put("log2_scale", to_host(&scale.val()));
             }

@@ -37,8 +37,9 @@ pub(crate) struct RecipeArgs {
     pub(crate) set: Vec<String>,
 }
 
+/// What the commands share that follow a recipe into a folder.
 #[derive(Debug, Args)]
-pub(crate) struct TrainArgs {
+pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) recipe: RecipeArgs,
     /// Folder for the outputs; runs/NAME (of the recipe) if absent.
@@ -47,6 +48,18 @@ pub(crate) struct TrainArgs {
     /// Continue the training that stopped in that folder, exactly.
     #[arg(long)]
     pub(crate) resume: bool,
+    /// Progress as a bar, or as lines where stderr is no terminal, instead of the dashboard.
+    #[arg(long)]
+    pub(crate) plain: bool,
+    /// One JSON object on stdout; no dashboard.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
     /// What to train.
     #[arg(long, value_enum, default_value_t = Stage::Float)]
     pub(crate) stage: Stage,
@@ -54,12 +67,6 @@ pub(crate) struct TrainArgs {
     /// trains the float network first if it isn't there.
     #[arg(long, conflicts_with = "resume")]
     pub(crate) lr_find: bool,
-    /// Progress as a bar, or as lines where stderr is no terminal, instead of the dashboard.
-    #[arg(long)]
-    pub(crate) plain: bool,
-    /// One JSON object on stdout; no dashboard.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -73,44 +80,20 @@ pub(crate) enum Stage {
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
-    pub(crate) recipe: RecipeArgs,
-    /// Folder for the outputs; runs/NAME (of the recipe) if absent.
-    #[arg(long)]
-    pub(crate) out: Option<PathBuf>,
+    pub(crate) run: RunArgs,
     /// Use the folder of a finished run of another recipe.
     #[arg(long, conflicts_with = "resume")]
     pub(crate) force: bool,
-    /// Continue the float training that stopped in that folder, exactly. Estimates always go on.
-    #[arg(long)]
-    pub(crate) resume: bool,
-    /// Progress as a bar, or as lines where stderr is no terminal, instead of the dashboard.
-    #[arg(long)]
-    pub(crate) plain: bool,
-    /// One JSON object on stdout; no dashboard.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct QuantizeArgs {
     #[command(flatten)]
-    pub(crate) recipe: RecipeArgs,
+    pub(crate) run: RunArgs,
     /// Plan of `eqo plan` (or by hand), as --set bits.plan=PLAN.
     #[arg(long)]
     pub(crate) plan: Option<PathBuf>,
-    /// Folder for the outputs; runs/NAME (of the recipe) if absent.
-    #[arg(long)]
-    pub(crate) out: Option<PathBuf>,
     /// Replace a finished run.
     #[arg(long, conflicts_with = "resume")]
     pub(crate) force: bool,
-    /// Continue the run that stopped in that folder, exactly.
-    #[arg(long)]
-    pub(crate) resume: bool,
-    /// Progress as a bar, or as lines where stderr is no terminal, instead of the dashboard.
-    #[arg(long)]
-    pub(crate) plain: bool,
-    /// One JSON object on stdout; no dashboard.
-    #[arg(long)]
-    pub(crate) json: bool,
 }

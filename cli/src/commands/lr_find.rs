@@ -30,7 +30,7 @@ struct Found {
 }
 
 pub(crate) fn run(args: &TrainArgs, recipe: &Recipe) -> Result<(), Failure> {
-    let run = Run { plain: args.plain || args.json, ..Run::new(recipe, args.out.as_deref()) };
+    let run = Run::of(recipe, &args.run);
     let stage = args.stage;
     let curve = with_pipeline(recipe, &run, |pipeline, hooks| match stage {
         Stage::Float => Ok(pipeline.lr_find_float(hooks)?),
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &TrainArgs, recipe: &Recipe) -> Result<(), Failure> {
     write_whole(&svg, curve::loss_by_rate(&curve)?.as_bytes())?;
     interrupt::check("the sweep so far is in lr_find.csv; run it again for all of it")?;
     let found = Found::new(stage, &curve, [csv, svg]);
-    if args.json { output::json(&found) } else { output::text(&found.text()) }
+    if args.run.json { output::json(&found) } else { output::text(&found.text()) }
 }
 
 impl Found {

@@ -10,17 +10,12 @@ use crate::report::planned;
 use crate::run_folder::{self, Run, with_pipeline};
 
 pub(crate) fn run(args: &PlanArgs) -> Result<(), Failure> {
-    let recipe = run_folder::recipe(&args.recipe)?;
-    let run = Run {
-        resume: args.resume,
-        force: args.force,
-        plain: args.plain || args.json,
-        ..Run::new(&recipe, args.out.as_deref())
-    };
+    let recipe = run_folder::recipe(&args.run.recipe)?;
+    let run = Run { force: args.force, ..Run::of(&recipe, &args.run) };
     let report = with_pipeline(&recipe, &run, |pipeline, hooks| Ok(pipeline.plan(hooks)?))?;
     let (layers, facts) = (layer_table(&report), facts(&report));
     planned::write(&report, &recipe.name, [&layers, &facts], &run.out.join("plan.html"))?;
-    if args.json {
+    if args.run.json {
         output::json(&report)
     } else {
         output::text(&format!("{layers}\n\n{facts}\n\n{}", report.path.display()))
@@ -60,17 +55,14 @@ fn facts(report: &PlanReport) -> String {
         let omega = judged.omega.map_or_else(|| "not on the menu".to_owned(), |omega| format!("{omega:.4}"));
         format!("{:.3} {}, sensitivity {omega}", judged.cost, report.measure)
     };
+    let budget = report.budget.map(|budget| format!("{budget:.3} {}", report.measure));
+    let budget = budget.unwrap_or_else(|| "the least".to_owned());
     let seconds: Vec<String> =
         report.seconds.iter().map(|(part, seconds)| format!("{part} {seconds:.0} s")).collect();
     output::facts(&[
         ("plan", judged(&report.chosen)),
         ("uniform", judged(&report.uniform)),
-        (
-            "budget",
-            report
-                .budget
-                .map_or_else(|| "the least".to_owned(), |budget| format!("{budget:.3} {}", report.measure)),
-        ),
+        ("budget", budget),
         ("time", seconds.join(", ")),
     ])
 }

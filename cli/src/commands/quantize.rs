@@ -12,16 +12,15 @@ use crate::report::{Report, Stage};
 use crate::run_folder::{self, Run, with_pipeline};
 
 pub(crate) fn run(args: &QuantizeArgs) -> Result<(), Failure> {
-    let mut recipe = run_folder::recipe(&args.recipe)?;
+    let mut recipe = run_folder::recipe(&args.run.recipe)?;
     if args.plan.is_some() {
         recipe.bits.plan.clone_from(&args.plan);
     }
-    let plain = args.plain || args.json;
-    let run = Run { resume: args.resume, force: args.force, plain, ..Run::new(&recipe, args.out.as_deref()) };
+    let run = Run { force: args.force, ..Run::of(&recipe, &args.run) };
     let report = with_pipeline(&recipe, &run, |pipeline, hooks| Ok(pipeline.quantize(hooks)?))?;
     let stages = stages(&report);
     write_page(&report, &stages, &recipe, &run)?;
-    if args.json { output::json(&report) } else { output::text(&table(&report, &stages)) }
+    if args.run.json { output::json(&report) } else { output::text(&table(&report, &stages)) }
 }
 
 /// The accuracies of a run, in the order of the pipeline.

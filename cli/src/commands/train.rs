@@ -26,12 +26,11 @@ struct Trained {
 }
 
 pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
-    let recipe = run_folder::recipe(&args.recipe)?;
+    let recipe = run_folder::recipe(&args.run.recipe)?;
     if args.lr_find {
         return lr_find::run(args, &recipe);
     }
-    let run =
-        Run { resume: args.resume, plain: args.plain || args.json, ..Run::new(&recipe, args.out.as_deref()) };
+    let run = Run::of(&recipe, &args.run);
     let trained = with_pipeline(&recipe, &run, |pipeline, hooks| {
         let (stage, score) = match args.stage {
             Stage::Float => {
@@ -56,7 +55,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
         }
         Ok(Trained::new(stage, run.out.join(format!("{stage}.safetensors")), score))
     })?;
-    if args.json { output::json(&trained) } else { output::text(&trained.table()) }
+    if args.run.json { output::json(&trained) } else { output::text(&trained.table()) }
 }
 
 impl Trained {

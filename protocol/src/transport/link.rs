@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use eqo_checkpoints::cost::{self, Network};
+
 use super::channel::QUEUE_FRAMES;
 use super::frame::{FRAME_HEADER, MAX_FRAME};
 
@@ -14,8 +16,6 @@ const MAX_HELD: u64 = 256 << 20;
 /// two directions do not disturb each other. A frame of n bytes, its header included, is on the wire for
 /// `n / bytes_per_second` from the moment it was sent or the frame before it left the wire, whichever is later, and
 /// arrives `rtt / 2` after that. Bytes, frames and rounds are those without a link.
-///
-/// [`LAN`](Self::LAN) and [`WAN`](Self::WAN) are the networks of CrypTFlow2's experiments (eprint 2020/1002).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Link {
     /// Bandwidth of each direction, bytes a second; 0 counts as 1.
@@ -25,11 +25,15 @@ pub struct Link {
 }
 
 impl Link {
-    /// One data centre: 377 MB/s, 0.3 ms.
-    pub const LAN: Self = Self { bytes_per_second: 377_000_000, rtt: Duration::from_micros(300) };
+    /// [`cost::LAN`].
+    pub const LAN: Self = Self::of(cost::LAN);
 
-    /// Two continents: 40 MB/s, 80 ms.
-    pub const WAN: Self = Self { bytes_per_second: 40_000_000, rtt: Duration::from_millis(80) };
+    /// [`cost::WAN`].
+    pub const WAN: Self = Self::of(cost::WAN);
+
+    const fn of(Network { bytes_per_second, rtt }: Network) -> Self {
+        Self { bytes_per_second, rtt }
+    }
 
     /// How long `bytes` occupy the wire, rounded up to a nanosecond.
     pub(super) fn time_on_wire(&self, bytes: u64) -> Duration {

@@ -6,20 +6,20 @@ use std::time::Instant;
 
 use eqo_checkpoints::cost::OtKind;
 use eqo_checkpoints::plan::BitPlan;
+use eqo_datasets::Dataset;
 use eqo_train::QatNet;
 use eqo_train::curvature::{Squares, Variable};
 use eqo_train::recipe::{CurvatureKind, PlanSection};
-use eqo_train::tensors::NamedTensors;
 
 use super::{Hooks, Pipeline, Progress, report};
 use crate::allocate::{Goal, Problem};
 use crate::budget::{Choice, measure, unit};
 use crate::plan_report::{ACTIVATIONS, Judged, PlanReport, SweepRow, rows};
-use crate::price::{LayerPrices, Price, Pricing};
+use crate::price::{LayerPrices, Pricing};
 use crate::sensitivity::{ACT_BITS, LayerSensitivity, Menu, Sensitivity};
 use crate::stages::{hash_inputs, hash_tensors, write_toml, write_whole};
 use crate::trace::{self, Curvature, TraceConfig, TraceHooks, Traces};
-use crate::{Error, fold, images};
+use crate::{Error, images};
 
 /// The plan's name in a run's folder.
 const PLAN: &str = "plan.toml";
@@ -34,6 +34,15 @@ struct Offer {
     prices: Vec<LayerPrices>,
 }
 
+/// What was chosen from it.
+struct Decision {
+    plan: BitPlan,
+    budget: Option<f64>,
+    chosen: Judged,
+    uniform: Judged,
+    sweep: Vec<SweepRow>,
+}
+
 impl Pipeline {
     /// Estimates sensitivities, chooses a plan within the budget and writes it to `<out>/plan.toml`, with
     /// `<out>/sensitivity.csv` and `<out>/plan.json` beside it.
@@ -42,53 +51,54 @@ impl Pipeline {
     /// As [`Pipeline::train_float`]; [`Error::Stopped`]; [`Error::Allocation`] if nothing fits.
     pub fn plan(&mut self, hooks: &Hooks<'_>) -> Result<PlanReport, Error> {
         let float = self.train_float(hooks)?;
-        let net = self.spatial(&float)?;
+        let net = self.folded(&float, &BitPlan::uniform(&self.arch, 8, 8))?;
         let network = self.sensitivity(&net, hash_tensors(&float), hooks)?;
         let started = Instant::now();
         let classes = self.images.train.classes().to_vec();
         let normalization = self.normalization();
         let pricing = Pricing { network: &network, normalization, classes: &classes, ot: OtKind::Ferret };
         let offer = self.offer(&pricing, hooks)?;
-        let section = self.recipe.plan.clone();
-        let cost = measure(section.measure);
-        let problem = Problem {
-            arch: &self.arch,
-            menu: &offer.menu,
-            layers: &offer.layers,
-            prices: &offer.prices,
-            cost: &cost,
-        };
-        let judge = |plan: &BitPlan| judge(plan, &pricing, &cost);
-        let uniform = self.uniform_plan()?;
-        let choice = Choice { problem: &problem, judge: &judge, uniform: (&uniform, judge(&uniform)?.0) };
-        let (plan, budget) = choice.of(&section)?;
-        let (chosen, shares) = judge(&plan)?;
-        let sweep =
-            SWEEP.iter().filter_map(|share| problem.solve(Goal::Sensitivity(share * chosen.cost)).ok());
-        let sweep = sweep.map(|found| SweepRow { cost: found.cost, omega: found.omega }).collect();
+        let Decision { plan, budget, chosen, uniform, sweep } = self.decide(&pricing, &offer)?;
+        let names = offer.layers.iter().map(|layer| layer.layer.clone());
+        let layers = names.zip(pricing.shares(&plan)?).collect();
         self.seconds.insert("sensitivity, prices, allocation".to_owned(), started.elapsed().as_secs_f64());
+        let of_taps = network.taps.iter().map(|(name, traces)| (*name, rows(traces)));
         let found = PlanReport {
             plan,
             path: self.out.join(PLAN),
-            measure: unit(section.measure),
+            measure: unit(self.recipe.plan.measure),
             budget,
-            layers: offer.layers.iter().map(|layer| layer.layer.clone()).zip(shares).collect(),
+            layers,
             chosen,
-            uniform: choice.uniform.1,
-            traces: network.taps.iter().map(|(name, traces)| (*name, rows(traces))).collect(),
+            uniform,
+            traces: of_taps.chain([(ACTIVATIONS, rows(&network.activations))]).collect(),
             sensitivities: offer.layers,
             sweep,
             seconds: self.seconds.clone(),
         };
-        self.write_plan(found, &network.activations)
+        self.write_plan(&found)?;
+        Ok(found)
     }
 
-    /// The quantized network before any training, with kernels as weights whatever `qat.domain` says.
-    fn spatial(&self, float: &NamedTensors) -> Result<QatNet, Error> {
-        let folded = fold::fold(&self.arch, float, &self.normalization())?;
-        let calibration = &self.images.calibration;
-        let plan = BitPlan::uniform(&self.arch, 8, 8);
-        Ok(QatNet::from_folded(&self.arch, &plan, &folded, self.normalization(), calibration, &self.device)?)
+    fn decide(&self, pricing: &Pricing<'_>, offer: &Offer) -> Result<Decision, Error> {
+        let section = &self.recipe.plan;
+        let cost = measure(section.measure);
+        let Offer { menu, layers, prices } = offer;
+        let problem = Problem { arch: &self.arch, menu, layers, prices, cost: &cost };
+        let judged = |plan: &BitPlan| -> Result<Judged, Error> {
+            let price = pricing.forecast(plan)?;
+            Ok(Judged { omega: pricing.network.of(plan)?, price, cost: cost(&price) })
+        };
+        let uniform = self.uniform_plan()?;
+        let forecast = |plan: &BitPlan| pricing.forecast(plan);
+        let choice =
+            Choice { problem: &problem, forecast: &forecast, uniform: (&uniform, judged(&uniform)?) };
+        let (plan, budget) = choice.of(section)?;
+        let chosen = judged(&plan)?;
+        let sweep =
+            SWEEP.iter().filter_map(|share| problem.solve(Goal::Sensitivity(share * chosen.cost)).ok());
+        let sweep = sweep.map(|found| SweepRow { cost: found.cost, omega: found.omega }).collect();
+        Ok(Decision { plan, budget, chosen, uniform: choice.uniform.1, sweep })
     }
 
     /// What `[bits]` says without a plan file.
@@ -114,39 +124,39 @@ impl Pipeline {
             CurvatureKind::Products => (Curvature::Products, "products"),
             CurvatureKind::Fisher => (Curvature::Squares(Squares::Fisher, Variable::Taps), "fisher"),
         };
+        let [_, height, width] = self.arch.shapes()[0];
+        let images = images::as_tested(self.images.train.clone(), &self.recipe.data, [height, width])?;
         let mut taps = BTreeMap::new();
         for algorithm in algorithms {
             let net = net.replan(&BitPlan::uniform(&self.arch, 8, 8).with_tiles(algorithm))?;
             let stage = format!("{kind}-{}", algorithm.name());
-            let found = self.traces(&net, (of_taps, &identity), &config, &stage, hooks)?;
+            let found = self.traces((&net, &images), (of_taps, &identity), &config, &stage, hooks)?;
             taps.insert(algorithm.name(), found);
         }
         // A network's activations are the same by any algorithm.
         let of_activations = Curvature::Squares(Squares::Hessian, Variable::Activations);
         let activations =
-            self.traces(net, (of_activations, &identity), &config, "squares-activations", hooks)?;
-        let rounded = net.float_network().rounded_activations(&self.images.calibration, &ACT_BITS)?;
+            self.traces((net, &images), (of_activations, &identity), &config, "squares-activations", hooks)?;
+        let rounded = net.rounded_activations(&self.images.calibration, &ACT_BITS)?;
         Ok(Sensitivity { net, taps, activations, rounded })
     }
 
     fn traces(
         &mut self,
-        net: &QatNet,
+        (net, images): (&QatNet, &Dataset),
         of: (Curvature, &str),
         config: &TraceConfig,
         stage: &str,
         hooks: &Hooks<'_>,
     ) -> Result<Traces, Error> {
         let started = Instant::now();
-        let [_, height, width] = self.arch.shapes()[0];
-        let images = images::as_tested(self.images.train.clone(), &self.recipe.data, [height, width])?;
         let mut progress = |done, total, error: f64| {
             let note = format!("relative error {error:.3}");
             (hooks.progress)(Progress { stage, done, total, note, training: None });
         };
         let trace_hooks = TraceHooks { stop: hooks.stop, progress: &mut progress };
         let file = self.out.join(format!("{stage}.toml"));
-        let found = trace::estimate(&net.float_network(), &images, of, config, (&file, trace_hooks))?;
+        let found = trace::estimate(&net.float_network(), images, of, config, (&file, trace_hooks))?;
         self.seconds.insert(stage.to_owned(), started.elapsed().as_secs_f64());
         Ok(found)
     }
@@ -165,24 +175,12 @@ impl Pipeline {
         Ok(Offer { menu, layers, prices })
     }
 
-    fn write_plan(&self, mut found: PlanReport, activations: &Traces) -> Result<PlanReport, Error> {
-        found.traces.insert(ACTIVATIONS, rows(activations));
+    fn write_plan(&self, found: &PlanReport) -> Result<(), Error> {
         let csv = found.csv(&self.recipe.plan.act_bits);
         write_whole(&self.out.join("sensitivity.csv"), csv.as_bytes())?;
-        write_whole(&self.out.join("plan.json"), &serde_json::to_vec_pretty(&found).unwrap_or_default())?;
-        write_toml(&found.path, &found.plan)?;
-        Ok(found)
+        write_whole(&self.out.join("plan.json"), &serde_json::to_vec_pretty(found).unwrap_or_default())?;
+        write_toml(&found.path, &found.plan)
     }
-}
-
-/// A plan's worth, and what every layer takes of it.
-fn judge(
-    plan: &BitPlan,
-    pricing: &Pricing<'_>,
-    cost: &dyn Fn(&Price) -> f64,
-) -> Result<(Judged, Vec<Price>), Error> {
-    let (price, shares) = pricing.forecast(plan)?;
-    Ok((Judged { omega: pricing.network.of(plan)?, price, cost: cost(&price) }, shares))
 }
 
 fn menu(section: &PlanSection) -> Menu {

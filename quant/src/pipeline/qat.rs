@@ -68,10 +68,7 @@ impl Pipeline {
 
     /// The quantized network before any training.
     pub(super) fn calibrated(&self, float: &NamedTensors, plan: &BitPlan) -> Result<QatNet, Error> {
-        let normalization = self.normalization();
-        let folded = fold::fold(&self.arch, float, &normalization)?;
-        let calibration = &self.images.calibration;
-        let net = QatNet::from_folded(&self.arch, plan, &folded, normalization, calibration, &self.device)?;
+        let net = self.folded(float, plan)?;
         let net = match self.recipe.qat.batch_norm {
             BatchNorm::Folded => net,
             BatchNorm::Live => net.with_live_normalization(float)?,
@@ -80,6 +77,14 @@ impl Pipeline {
             Domain::Spatial => Ok(net),
             Domain::Winograd => Ok(net.in_winograd_domain()?),
         }
+    }
+
+    /// The float network with its normalizations folded in, quantized; its weights are kernels.
+    pub(super) fn folded(&self, float: &NamedTensors, plan: &BitPlan) -> Result<QatNet, Error> {
+        let normalization = self.normalization();
+        let folded = fold::fold(&self.arch, float, &normalization)?;
+        let calibration = &self.images.calibration;
+        Ok(QatNet::from_folded(&self.arch, plan, &folded, normalization, calibration, &self.device)?)
     }
 
     fn train_phase(

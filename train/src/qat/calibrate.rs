@@ -10,13 +10,11 @@ use eqo_datasets::{Dataset, Normalization};
 use ndarray::ArrayD;
 use rayon::prelude::*;
 
-use super::QatNet;
 use super::spec::LayerSpec;
+use super::{QatLayer, QatNet};
 use crate::classifier::Classifier;
 use crate::interpret::{self, Nodes};
-use crate::quantizer::best_activation_exponent;
-use crate::tensors::{NamedTensors, to_device};
-use crate::{Result, pixels, winograd};
+use crate::{Result, pixels, quantizer, winograd};
 
 /// How much finer than its output's step a layer's products may get, beyond the bits of a weight.
 ///
@@ -81,43 +79,70 @@ fn least_error(spec: &LayerSpec, taps: &[f32]) -> Vec<Option<i32>> {
     taps.chunks(taps.len() / rows).flat_map(row).collect()
 }
 
-/// The folded network in floats, on integer input, noting the exponent of every activation it passes.
-pub(super) struct FloatNetwork<'a> {
-    arch: &'a Arch,
-    specs: &'a [LayerSpec],
-    layers: Vec<(Tensor<4>, Tensor<1>)>,
-    device: &'a Device,
-    found: RefCell<Vec<(String, i32)>>,
+/// An activation at some number of bits, with the power-of-two step of least error.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RoundedActivation {
+    /// Of the step. A dead activation keeps step 1: it is zero at any.
+    pub exponent: i32,
+    /// `Σ (Q(x) − x)²`, mean over images.
+    pub error: f64,
 }
 
-impl<'a> FloatNetwork<'a> {
-    pub(super) fn new(
-        arch: &'a Arch,
-        specs: &'a [LayerSpec],
-        tensors: &NamedTensors,
-        device: &'a Device,
-    ) -> Self {
-        let layer = |spec: &LayerSpec| {
-            let tensor = |part: &str| &tensors[&format!("{}.{part}", spec.name)];
-            (to_device(tensor("weight"), device), to_device(tensor("bias"), device))
-        };
-        let layers = specs.iter().map(layer).collect();
-        Self { arch, specs, layers, device, found: RefCell::default() }
+impl QatNet {
+    /// Activations of the float network that this one rounds, rounded to each of `bits`; `[layer][bits]`, none where a layer
+    /// ends in its accumulator. At a network's own bits the steps are those it was calibrated to.
+    ///
+    /// # Errors
+    /// [`crate::Error::Data`] for images of another size.
+    pub fn rounded_activations(&self, images: &Dataset, bits: &[u8]) -> Result<Vec<Vec<RoundedActivation>>> {
+        pixels::check_size(images, self.arch.shapes()[0])?;
+        let net = self.clone().valid();
+        let layers = net.layers.iter().map(QatLayer::folded).collect();
+        let network = FloatNetwork { arch: &net.arch, specs: &net.specs, layers };
+        let mut found = vec![Vec::new(); net.specs.len()];
+        network.activations(images, &net.normalization, |index, values| {
+            found[index] = bits
+                .iter()
+                .map(|&bits| {
+                    let exponent = quantizer::best_activation_exponent(values, bits).unwrap_or(0);
+                    let error = quantizer::activation_error(values, bits, exponent) / images.len() as f64;
+                    RoundedActivation { exponent, error }
+                })
+                .collect();
+        });
+        Ok(found)
     }
+}
 
-    /// Exponent of every activation, by node name.
-    pub(super) fn activation_exponents(
-        self,
+/// The folded network in floats, on integer input.
+pub(super) struct FloatNetwork<'a> {
+    pub(super) arch: &'a Arch,
+    pub(super) specs: &'a [LayerSpec],
+    /// Weight and bias of every layer.
+    pub(super) layers: Vec<(Tensor<4>, Tensor<1>)>,
+}
+
+impl FloatNetwork<'_> {
+    /// Shows `note` the index of every layer that ends in an activation, and its values for `images`.
+    pub(super) fn activations(
+        &self,
         images: &Dataset,
         normalization: &Normalization,
-    ) -> Vec<(String, i32)> {
-        let pixels = pixels::to_tensor(images.pixels(), [images.height(), images.width()], self.device);
-        interpret::interpret(self.arch, &self, pixels::subtract_offsets(pixels, normalization));
-        self.found.into_inner()
+        note: impl FnMut(usize, &[f32]),
+    ) {
+        let device = self.layers.first().map(|(weight, _)| weight.device()).unwrap_or_default();
+        let pixels = pixels::to_tensor(images.pixels(), [images.height(), images.width()], &device);
+        let walk = Walk { network: self, note: note.into() };
+        interpret::interpret(self.arch, &walk, pixels::subtract_offsets(pixels, normalization));
     }
 }
 
-impl Nodes for FloatNetwork<'_> {
+struct Walk<'a, F> {
+    network: &'a FloatNetwork<'a>,
+    note: RefCell<F>,
+}
+
+impl<F: FnMut(usize, &[f32])> Nodes for Walk<'_, F> {
     type Value = Tensor<4>;
 
     fn weighted(
@@ -127,20 +152,18 @@ impl Nodes for FloatNetwork<'_> {
         input: Tensor<4>,
         shortcut: Option<Tensor<4>>,
     ) -> Tensor<4> {
-        let (spec, (weight, bias)) = (&self.specs[index], &self.layers[index]);
+        let (spec, (weight, bias)) = (&self.network.specs[index], &self.network.layers[index]);
         let taps = spec.generic_taps(weight.clone());
         let mut y = winograd::convolve(input, taps, bias.clone(), spec.geometry);
         if let Some(shortcut) = shortcut {
             y = y + shortcut;
         }
-        let Some(bits) = spec.act_bits else {
+        if spec.act_bits.is_none() {
             return y;
-        };
+        }
         let y = activation::relu(y);
         let values: Vec<f32> = y.to_data_as::<f32>().iter::<f32>().collect();
-        // A dead activation keeps scale 1: it is zero at any.
-        let exponent = best_activation_exponent(&values, bits).unwrap_or(0);
-        self.found.borrow_mut().push((spec.name.clone(), exponent));
+        (self.note.borrow_mut())(index, &values);
         y
     }
 
