@@ -27,13 +27,18 @@ def load(path):
 
 
 def values(codes, conv):
-    """Codes [positions, out, in] to integer weights: bit i of a position counts 2^k_i, the top bit negatively."""
-    positions, bits = codes.shape[0], len(conv["weight_exponents"][0])
-    exponents = np.broadcast_to(np.array(conv["weight_exponents"], np.int64), (positions, bits))
-    shifts = np.broadcast_to(np.array(conv["tap_shifts"], np.int64), (positions, codes.shape[1]))
-    worth = 1 << exponents
-    worth[:, -1] *= -1
-    weights = sum(((codes.astype(np.int64) >> i) & 1) * worth[:, i, None, None] for i in range(bits))
+    """Codes [positions, out, in] to integer weights: bit i of a position counts 2^k_i, the top bit negatively; no bits, 0."""
+    lists = conv["weight_exponents"]
+    lists = lists if len(lists) == len(codes) else lists * len(codes)
+    offset = conv.get("weight_offset", 0)
+    weights = np.zeros(codes.shape, np.int64)
+    for position, exponents in enumerate(lists):
+        if not exponents:
+            continue
+        bits = [(codes[position].astype(np.int64) >> i) & 1 for i in range(len(exponents))]
+        worth = sum(bit << k for bit, k in zip(bits, exponents)) - (bits[-1] << (exponents[-1] + 1))
+        weights[position] = worth + offset
+    shifts = np.broadcast_to(np.array(conv["tap_shifts"], np.int64), (len(codes), codes.shape[1]))
     return weights << shifts[:, :, None]
 
 

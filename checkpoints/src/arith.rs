@@ -29,8 +29,9 @@ pub fn code_bit(code: i8, index: usize) -> bool {
 }
 
 /// `Σ_{i<b-1} c_i·2^{k_i} − c_{b-1}·2^{k_{b-1}} + offset` of a signed `b`-bit code; `exponents` holds `k_0 < … < k_{b-1}`.
+/// No exponents: 0, whatever the offset.
 pub fn code_value(code: i8, exponents: &[u8], offset: u8) -> i64 {
-    let top = exponents.len() - 1;
+    let Some(top) = exponents.len().checked_sub(1) else { return 0 };
     exponents.iter().enumerate().fold(i64::from(offset), |sum, (index, &exponent)| {
         let term = i64::from(code_bit(code, index)) << exponent;
         if index == top { sum - term } else { sum + term }

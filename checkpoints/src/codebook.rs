@@ -24,11 +24,12 @@ enum Spacing {
 }
 
 impl Codebook {
-    /// The codebook of strictly increasing exponents `k_0 < … < k_{b-1}`, 2 to 8 of them, each at most 21.
+    /// The codebook of strictly increasing exponents `k_0 < … < k_{b-1}`, up to 8 of them, each at most 21; 0 alone without any.
     pub fn new(exponents: &[u8], offset: u8) -> Self {
-        let half = 1_i16 << (exponents.len() - 1);
-        let mut entries: Vec<(i64, i8)> =
-            (-half..half).map(|code| (code_value(code as i8, exponents, offset), code as i8)).collect();
+        let half = 1_i16 << exponents.len() >> 1;
+        let mut entries: Vec<(i64, i8)> = (-half..half.max(1))
+            .map(|code| (code_value(code as i8, exponents, offset), code as i8))
+            .collect();
         entries.sort_unstable();
         let apart = |by: i64| entries.windows(2).all(|pair| pair[1].0 == pair[0].0 + by);
         let odd = entries[0].0 % 2 != 0;
@@ -44,6 +45,22 @@ impl Codebook {
     /// Smallest and largest value.
     pub fn range(&self) -> (f32, f32) {
         (self.values[0], self.values[self.values.len() - 1])
+    }
+
+    /// Edges of the outermost values' cells: beyond them a number is clipped, off by more than half a step.
+    pub fn clip(&self) -> (f32, f32) {
+        let (low, high) = self.range();
+        let (first, last) = match self.values.as_slice() {
+            [first, second, .., before, last] => (second - first, last - before),
+            // One bit, or none.
+            _ => (high - low, high - low),
+        };
+        (low - first / 2.0, high + last / 2.0)
+    }
+
+    /// Bits of a code.
+    pub fn bits(&self) -> i32 {
+        self.values.len().ilog2() as i32
     }
 
     /// All values, ascending.
@@ -115,6 +132,7 @@ mod tests {
             (vec![1, 2, 3], 1),
             (vec![1, 3, 4], 1),
             (vec![2, 3], 1),
+            (vec![1], 1),
         ] {
             let book = Codebook::new(&exponents, offset);
             for sixteenth in -800..800 {
@@ -126,6 +144,12 @@ mod tests {
                 assert_eq!(code_value(code, &exponents, offset) as f32, found);
             }
             assert_eq!(book.code(0.5), None);
+            let (low, high) = book.clip();
+            let miss = |x: f32| (book.nearest(x) - x).abs();
+            let widest = book.values().windows(2).map(|pair| (pair[1] - pair[0]) / 2.0).fold(0.0, f32::max);
+            assert!(
+                miss(low) <= widest && miss(high) <= widest && low < book.range().0 && high > book.range().1
+            );
         }
     }
 }

@@ -93,9 +93,10 @@ pub struct Conv {
     /// How the products are arranged.
     pub algorithm: Algorithm,
     /// Exponents `k_i` of the weight's bits, strictly increasing, the last one the sign's. One list for the whole
-    /// layer, or one for each tap. All lists have the same length: the weight bits.
+    /// layer, or one for each position; a list's length is the bits of its codes, and the weights of a position whose list
+    /// is empty are 0.
     pub weight_exponents: Vec<Vec<u8>>,
-    /// What is added to the value of every code, 0 or 1: with 1 and no exponent of 0 the weights are odd (mid-rise).
+    /// What is added to the value of every code that has bits, 0 or 1: with 1 and no exponent of 0 the weights are odd (mid-rise).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub weight_offset: u8,
     /// Left shift of tap `t` for output channel `o`, `[taps][out]`; direct convolution has one tap.
@@ -145,9 +146,19 @@ fn is_zero(offset: &u8) -> bool {
 }
 
 impl Conv {
-    /// Bits of a weight code: the oblivious transfers a weight costs.
+    /// Bits of a pair of channels, all positions together: the oblivious transfers it costs.
+    pub fn pair_bits(&self) -> usize {
+        (0..self.positions()).map(|position| self.exponents(position).len()).sum()
+    }
+
+    /// Bits of all weights: the oblivious transfers they cost.
     pub fn weight_bits(&self) -> usize {
-        self.weight_exponents.first().map_or(0, Vec::len)
+        self.pair_bits() * self.in_channels * self.out_channels
+    }
+
+    /// Bits of a weight code, the mean over positions.
+    pub fn mean_bits(&self) -> f64 {
+        self.pair_bits() as f64 / self.positions() as f64
     }
 
     /// Positions a weight tensor has for each (output, input) channel pair: taps, or kernel² for direct convolution.

@@ -13,8 +13,12 @@ use crate::winograd::Algorithm;
 pub struct LayerPlan {
     /// How the products are arranged.
     pub algorithm: Algorithm,
-    /// Bits of a weight code, 2 to 8.
+    /// Bits of a weight code, 2 to 8 (from 1 with `mid_rise`); the most of any tap where taps have their own.
     pub weight_bits: u8,
+    /// Bits of each tap's codes, t² of them by rows, two's complement: taps of low frequencies are worth more. Weights of a tap
+    /// without bits are 0. For Winograd layers without `exponents`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tap_bits: Option<Vec<u8>>,
     /// Bits of the activation this layer puts out, 2 to 8; ignored where the output is an accumulator (logits).
     pub act_bits: u8,
     /// Exponents `k_i` of the weight bits (bit re-weighting, DESIGN §2); `None` is two's complement, `k_i = i`.
@@ -49,7 +53,14 @@ impl BitPlan {
                     _ => Algorithm::Direct,
                 };
                 let weight_bits = if index == 0 || index == last { 8 } else { weight_bits };
-                let layer = LayerPlan { algorithm, weight_bits, act_bits, exponents: None, mid_rise: false };
+                let layer = LayerPlan {
+                    algorithm,
+                    weight_bits,
+                    tap_bits: None,
+                    act_bits,
+                    exponents: None,
+                    mid_rise: false,
+                };
                 (node.name.clone(), layer)
             })
             .collect();
@@ -66,10 +77,31 @@ impl BitPlan {
 }
 
 impl LayerPlan {
-    /// The exponents in force: the chosen ones or two's complement; one more each for mid-rise, whose unit is half a step.
-    pub fn weight_exponents(&self) -> Vec<u8> {
-        let exponents = self.exponents.clone().unwrap_or_else(|| (0..self.weight_bits).collect());
-        exponents.into_iter().map(|exponent| exponent.saturating_add(self.weight_offset())).collect()
+    /// The exponents in force, one list for all taps or one for each: the chosen ones or two's complement; one more each for
+    /// mid-rise, whose unit is half a step.
+    pub fn weight_exponents(&self) -> Vec<Vec<u8>> {
+        let consecutive = |&bits: &u8| (0..bits).collect();
+        let lists: Vec<Vec<u8>> = match (&self.tap_bits, &self.exponents) {
+            (Some(bits), _) => bits.iter().map(consecutive).collect(),
+            (None, Some(exponents)) => vec![exponents.clone()],
+            (None, None) => vec![consecutive(&self.weight_bits)],
+        };
+        let raised = |exponent: u8| exponent.saturating_add(self.weight_offset());
+        lists.into_iter().map(|list| list.into_iter().map(raised).collect()).collect()
+    }
+
+    /// The same with `bits` for every weight, two's complement or mid-rise as before.
+    #[must_use]
+    pub fn with_weight_bits(self, bits: u8) -> Self {
+        Self { weight_bits: bits, tap_bits: None, exponents: None, ..self }
+    }
+
+    /// Bits of a weight code, the mean over taps.
+    pub fn mean_bits(&self) -> f64 {
+        match &self.tap_bits {
+            Some(bits) => bits.iter().map(|&bits| f64::from(bits)).sum::<f64>() / bits.len().max(1) as f64,
+            None => f64::from(self.weight_bits),
+        }
     }
 
     /// What is added to the value of every code: 1 for mid-rise.
@@ -88,12 +120,13 @@ mod tests {
         let mut layer = LayerPlan {
             algorithm: Algorithm::F2x2,
             weight_bits: 2,
+            tap_bits: None,
             act_bits: 6,
             exponents: None,
             mid_rise: false,
         };
         let values = |layer: &LayerPlan| {
-            Codebook::new(&layer.weight_exponents(), layer.weight_offset()).values().to_vec()
+            Codebook::new(&layer.weight_exponents()[0], layer.weight_offset()).values().to_vec()
         };
         assert_eq!(values(&layer), [-2.0, -1.0, 0.0, 1.0]);
         layer.mid_rise = true;

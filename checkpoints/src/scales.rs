@@ -85,7 +85,7 @@ pub fn best_exponent(values: &[f32], (low, high): (f32, f32)) -> Option<i32> {
 /// The exponent with the least squared error of `nearest`, whose largest value is `high`.
 pub(crate) fn least_error(values: &[f32], high: f32, nearest: impl Fn(f32) -> f32) -> Option<i32> {
     let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-    if largest == 0.0 || !largest.is_finite() {
+    if largest == 0.0 || !largest.is_finite() || high == 0.0 {
         return None;
     }
     let clips_nothing = (largest / high).log2().ceil() as i32;

@@ -59,10 +59,15 @@ impl LayerWeights {
         if self.bias.len() != conv.out_channels {
             return Err(Error::node(node, "biases", conv.out_channels, self.bias.len(), NEXT));
         }
-        let unused = 8 - conv.weight_bits();
-        if let Some(code) = self.codes.iter().find(|&&code| (code << unused) >> unused != code) {
-            let expected = format!("a signed integer of {} bits", conv.weight_bits());
-            return Err(Error::node(node, "weight code", expected, code, NEXT));
+        let pairs = conv.out_channels * conv.in_channels;
+        for (position, codes) in self.codes.chunks(pairs).enumerate() {
+            let bits = conv.exponents(position).len();
+            let half = 1_i16 << bits >> 1;
+            let fits = |code: i8| (-half..half.max(1)).contains(&code.into());
+            if let Some(code) = codes.iter().find(|&&code| !fits(code)) {
+                let expected = format!("a signed integer of {bits} bits at position {position}");
+                return Err(Error::node(node, "weight code", expected, code, NEXT));
+            }
         }
         Ok(())
     }

@@ -64,7 +64,7 @@ fn rings_are_as_wide_as_those_of_a_trained_resnet20() {
     let checkpoint = network("cifar-resnet20", [4, 6], F2x2, 1);
     let mut means = Vec::new();
     for (id, conv) in convs(&checkpoint) {
-        let eight = conv.weight_bits() == 8;
+        let eight = conv.mean_bits() == 8.0;
         let (low, high) = if eight { (21, 25) } else { (15, 20) };
         assert!((low..=high).contains(&conv.widest_ring()), "node {id}: {} bits", conv.widest_ring());
         let sum: f64 = conv.ring_bits.iter().copied().map(f64::from).sum();
@@ -81,9 +81,9 @@ fn every_known_architecture_keeps_its_shapes_and_the_bits_of_its_plan() {
         for (id, shape) in arch.shapes().into_iter().enumerate() {
             assert_eq!(checkpoint.graph().shape(id), shape, "{name}, node {id}");
         }
-        let bits: Vec<usize> = convs(&checkpoint).map(|(_, conv)| conv.weight_bits()).collect();
+        let bits: Vec<f64> = convs(&checkpoint).map(|(_, conv)| conv.mean_bits()).collect();
         let (ends, inner) = ([bits[0], bits[bits.len() - 1]], &bits[1..bits.len() - 1]);
-        assert!(ends == [8, 8] && inner.iter().all(|&bits| bits == 2), "{name}: {bits:?}");
+        assert!(ends == [8.0, 8.0] && inner.iter().all(|&bits| bits == 2.0), "{name}: {bits:?}");
     }
 }
 

@@ -44,6 +44,11 @@ pub(crate) fn table(header: &[&str], left: usize, rows: impl IntoIterator<Item =
         .to_owned()
 }
 
+/// Mean bits of a weight: `4`, `2.25`.
+pub(crate) fn bits(mean: f64) -> String {
+    ((mean * 100.0).round() / 100.0).to_string()
+}
+
 /// Labels and values, one pair a line.
 pub(crate) fn facts(facts: &[(&'static str, String)]) -> String {
     let width = facts.iter().map(|(label, _)| label.len()).max().unwrap_or(0);

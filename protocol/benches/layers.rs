@@ -57,7 +57,7 @@ fn products(criterion: &mut Criterion) {
                 lap();
                 Ok(())
             };
-            let ots = codes.len() * conv.weight_bits();
+            let ots = conv.weight_bits();
             let mut group = criterion.benchmark_group(format!("F(2,3) {0}x{0}", conv.out_channels));
             group.throughput(Throughput::Elements((ots * lanes) as u64)).sample_size(10);
             bench(&mut group, ots, &[&format!("W{weight_bits}")], gate);

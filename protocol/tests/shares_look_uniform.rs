@@ -77,7 +77,7 @@ fn product_shares_are_uniform_at_both_parties_whatever_weights_and_inputs() {
     let lanes = 1 << 10;
     let products = Products { conv, lanes };
     let zeros = vec![0; conv.positions() * conv.in_channels * lanes];
-    let ots = codes.len() * conv.weight_bits();
+    let ots = conv.weight_bits();
     let (server, client, _) = run_gate(
         both(ots),
         |party| {

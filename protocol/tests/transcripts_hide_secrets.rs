@@ -158,7 +158,7 @@ fn products() {
     let codes = [codes.clone(), codes.iter().map(|code| !code).collect()];
     let products = Products { conv, lanes: 3 };
     let rows = any_shares(conv.positions() * conv.in_channels * products.lanes);
-    check("products", codes[0].len() * conv.weight_bits(), (2, 0), &|party, secret| {
+    check("products", conv.weight_bits(), (2, 0), &|party, secret| {
         if party.is_server() {
             let chosen = products.server_draw(party, &codes[secret])?;
             return products.server(party, chosen);

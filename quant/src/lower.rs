@@ -113,7 +113,7 @@ impl Lowering<'_> {
             stride: shape.stride,
             padding: shape.padding,
             algorithm: plan.algorithm,
-            weight_exponents: vec![plan.weight_exponents()],
+            weight_exponents: plan.weight_exponents(),
             weight_offset: plan.weight_offset(),
             tap_shifts: layer.tap_shifts,
             shortcut: shortcut.map(|(input, stride, channel_offset)| Shortcut {

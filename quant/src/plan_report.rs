@@ -85,19 +85,24 @@ impl PlanReport {
         rows.iter().find(|row| row.layer == layer)
     }
 
-    /// One line a choice: `layer,what,algorithm,bits,exponents,mid_rise,error,omega`; activations have the bits `act_bits`.
+    /// One line a choice: `layer,what,algorithm,bits,tap_bits,exponents,mid_rise,error,omega`; activations have the bits
+    /// `act_bits`.
     pub fn csv(&self, act_bits: &[u8]) -> String {
-        let mut lines = vec!["layer,what,algorithm,bits,exponents,mid_rise,error,omega".to_owned()];
+        let mut lines = vec!["layer,what,algorithm,bits,tap_bits,exponents,mid_rise,error,omega".to_owned()];
         for layer in &self.sensitivities {
             let name = &layer.layer;
             lines.extend(layer.weights.iter().map(|choice| {
-                let exponents = choice.exponents.iter().flatten().map(u8::to_string).collect::<Vec<_>>();
+                let list = |list: &Option<Vec<u8>>| {
+                    list.iter().flatten().map(u8::to_string).collect::<Vec<_>>().join(" ")
+                };
+                let (taps, exponents) = (list(&choice.tap_bits), list(&choice.exponents));
                 let (algorithm, bits, mid_rise) = (choice.algorithm.name(), choice.bits, choice.mid_rise);
-                let (exponents, error, omega) = (exponents.join(" "), choice.error, choice.omega);
-                format!("{name},weights,{algorithm},{bits},{exponents},{mid_rise},{error:e},{omega:e}")
+                let (error, omega) = (choice.error, choice.omega);
+                format!("{name},weights,{algorithm},{bits},{taps},{exponents},{mid_rise},{error:e},{omega:e}")
             }));
             let activations = layer.activations.iter().flatten().zip(act_bits);
-            lines.extend(activations.map(|(omega, bits)| format!("{name},activations,,{bits},,,,{omega:e}")));
+            lines
+                .extend(activations.map(|(omega, bits)| format!("{name},activations,,{bits},,,,,{omega:e}")));
         }
         lines.join("\n") + "\n"
     }

@@ -13,6 +13,8 @@ use serde::Serialize;
 use crate::Error;
 use crate::trace::Traces;
 
+mod taps;
+
 /// What may be chosen.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Menu {
@@ -22,6 +24,8 @@ pub struct Menu {
     pub act_bits: Vec<u8>,
     /// For 3x3 convolutions of stride 1; all others are direct.
     pub algorithms: Vec<Algorithm>,
+    /// Mean bits of choices where every tap of a Winograd layer has bits of its own.
+    pub tap_bits: Vec<f64>,
     /// Whether weights may lie half a step above their codes, and bits may have other exponents than two's complement.
     pub reweight: bool,
     /// Bits of the weights of the first and the last layer, if those aren't free.
@@ -33,8 +37,10 @@ pub struct Menu {
 pub struct WeightChoice {
     /// How its products are arranged.
     pub algorithm: Algorithm,
-    /// Bits of a weight.
+    /// Bits of a weight; the most of any tap.
     pub bits: u8,
+    /// Bits of each tap, where they differ.
+    pub tap_bits: Option<Vec<u8>>,
     /// Exponents of the bits; `None` is two's complement.
     pub exponents: Option<Vec<u8>>,
     /// Whether weights lie half a step above their codes.
@@ -50,7 +56,8 @@ pub struct WeightChoice {
 pub struct LayerSensitivity {
     /// The layer's name.
     pub layer: String,
-    /// For every algorithm and bits, two's complement and, if there is a better one, the code of least Ω.
+    /// For every algorithm and bits, two's complement and, if there is a better one, the code of least Ω; then those with
+    /// bits of their own for every tap.
     pub weights: Vec<WeightChoice>,
     /// Ω of the activation at each of [`Menu::act_bits`]; `None` where the layer ends in its accumulator.
     pub activations: Option<Vec<f64>>,
@@ -59,13 +66,19 @@ pub struct LayerSensitivity {
 impl WeightChoice {
     /// As a plan of a layer whose activation has `act_bits`.
     pub fn plan(&self, act_bits: u8) -> LayerPlan {
-        let (weight_bits, exponents) = (self.bits, self.exponents.clone());
-        LayerPlan { algorithm: self.algorithm, weight_bits, act_bits, exponents, mid_rise: self.mid_rise }
+        LayerPlan {
+            algorithm: self.algorithm,
+            weight_bits: self.bits,
+            tap_bits: self.tap_bits.clone(),
+            act_bits,
+            exponents: self.exponents.clone(),
+            mid_rise: self.mid_rise,
+        }
     }
 
     /// Two's complement.
     pub fn is_plain(&self) -> bool {
-        self.exponents.is_none() && !self.mid_rise
+        self.exponents.is_none() && self.tap_bits.is_none() && !self.mid_rise
     }
 }
 
@@ -147,7 +160,8 @@ impl Sensitivity<'_> {
             .into_iter()
             .flat_map(|bits| menu.codes(bits).into_iter().map(move |code| (bits, code)))
             .collect();
-        let total = codes.len() * menu.algorithms.len();
+        let of_taps = if menu.tap_bits.is_empty() { 0 } else { usize::from(taps::MOST_BITS) };
+        let total = (codes.len() + of_taps) * menu.algorithms.len();
         for (at, (&algorithm, (bits, code))) in menu
             .algorithms
             .iter()
@@ -158,6 +172,10 @@ impl Sensitivity<'_> {
             self.add(&mut layers, menu, (algorithm, *bits, code))?;
         }
         layers.iter_mut().for_each(|layer| keep_best_codes(&mut layer.weights));
+        for (at, &algorithm) in menu.algorithms.iter().enumerate().filter(|_| of_taps > 0) {
+            let done = codes.len() * menu.algorithms.len() + at * of_taps;
+            self.add_tap_bits(&mut layers, menu, algorithm, &|step, _| progress(done + step, total))?;
+        }
         Ok(layers)
     }
 
@@ -184,6 +202,7 @@ impl Sensitivity<'_> {
             let choice = |omega| WeightChoice {
                 algorithm,
                 bits,
+                tap_bits: None,
                 exponents,
                 mid_rise,
                 error: errors.iter().sum(),
@@ -251,6 +270,7 @@ fn keep_best_codes(choices: &mut Vec<WeightChoice>) {
 fn uniform(arch: &Arch, algorithm: Algorithm, bits: u8, code: &Code) -> BitPlan {
     let mut plan = BitPlan::uniform(arch, bits, 8).with_tiles(algorithm);
     for layer in plan.layers.values_mut() {
+        // The first and the last layer too.
         layer.weight_bits = bits;
         (layer.exponents, layer.mid_rise) = code.clone();
     }

@@ -61,6 +61,24 @@ fn fake_quantization_equals_the_integer_engine_on_every_tensor_at_every_width() 
 }
 
 #[test]
+fn fake_quantization_equals_the_integer_engine_where_taps_have_bits_of_their_own() {
+    let images = synthetic::generate(3, 6);
+    let arch = Arch::by_name("cifar-resnet8", 10).unwrap();
+    for (tiles, taps) in [(F2x2, 16), (F4x4, 36)] {
+        let mut plan = BitPlan::uniform(&arch, 3, 6).with_tiles(tiles);
+        for (place, layer) in plan.layers.values_mut().filter(|layer| layer.algorithm == tiles).enumerate() {
+            let bits: Vec<u8> = (0..taps).map(|tap| ((place + tap) * 5 % 9) as u8).collect();
+            layer.weight_bits = bits.iter().copied().max().unwrap();
+            (layer.tap_bits, layer.mid_rise) = (Some(bits), true);
+        }
+        let net = quantized(&arch, &plan, &images, &Device::flex());
+        let engine = engine(&arch, &plan, &net, &images);
+        let verified = compare(&engine, &net, &images).unwrap();
+        assert_eq!(verified.tensors, images.len() * arch.nodes.len());
+    }
+}
+
+#[test]
 fn the_equality_survives_training_and_a_changed_weight_breaks_it() {
     let images = synthetic::generate(5, 40);
     let arch = Arch::by_name("cifar-resnet8", 10).unwrap();

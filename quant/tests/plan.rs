@@ -98,15 +98,22 @@ fn plan(set: &[&str], out: &Path) -> PlanReport {
 #[test]
 fn a_plan_costs_no_more_than_its_budget_is_no_worse_than_uniform_bits_and_can_be_quantized() {
     let dir = tempfile::tempdir().unwrap();
-    let menu = ["plan.weight_bits=[2, 4, 6]", "plan.act_bits=[4, 6]", "plan.algorithms=[\"f2x2\"]"];
+    let menu = ["plan.weight_bits=[2, 4, 6]", "plan.tap_bits=[2.5, 3]", "plan.act_bits=[4, 6]"];
+    let menu = [menu.as_slice(), &["plan.algorithms=[\"f2x2\"]"]].concat();
     let found = plan(&menu, dir.path());
     assert!(found.chosen.cost <= found.uniform.cost && found.budget == Some(found.uniform.cost));
     assert!(found.chosen.omega.unwrap() <= found.uniform.omega.unwrap());
     assert!(found.sweep.windows(2).all(|pair| pair[1].omega <= pair[0].omega));
     for (layer, plan) in &found.plan.layers {
         let end = layer == "conv1" || layer == "linear";
-        assert!(if end { plan.weight_bits == 8 } else { [2, 4, 6].contains(&plan.weight_bits) });
+        let bits: &[f64] = match &plan.tap_bits {
+            _ if end => &[8.0],
+            Some(_) => &[2.5, 3.0],
+            None => &[2.0, 4.0, 6.0],
+        };
+        assert!(bits.contains(&plan.mean_bits()), "{layer}");
     }
+    assert!(found.plan.layers.values().any(|plan| plan.tap_bits.is_some()));
     let lines = std::fs::read_to_string(dir.path().join("sensitivity.csv")).unwrap().lines().count();
     let rows = |layer: &eqo_quant::sensitivity::LayerSensitivity| {
         layer.weights.len() + layer.activations.as_ref().map_or(0, Vec::len)

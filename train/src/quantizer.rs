@@ -25,20 +25,37 @@ pub(crate) fn largest_level(bits: u8) -> f32 {
 /// Gradients are those of [`crate::kernels::TapQuantizer`]: 1 where `u` isn't clipped and 0 where it is; learned step
 /// sizes for `log2_step`.
 pub(crate) fn quantize_taps(u: Tensor<3>, log2_step: Tensor<2>, quantizer: &TapQuantizer) -> Tensor<3> {
+    let TapQuantizer { codebooks, exponents } = quantizer;
+    if let [codebook] = codebooks.as_slice() {
+        return quantize_rows(u, log2_step, exponents, codebook);
+    }
+    let row = |(position, codebook): (usize, &Codebook)| {
+        let (u, step) = (u.clone().narrow(0, position, 1), log2_step.clone().narrow(0, position, 1));
+        quantize_rows(u, step, &exponents[position..=position], codebook)
+    };
+    Tensor::cat(codebooks.iter().enumerate().map(row).collect(), 0)
+}
+
+/// [`quantize_taps`] where all codes are of one codebook.
+fn quantize_rows(
+    u: Tensor<3>,
+    log2_step: Tensor<2>,
+    exponents: &[Vec<i32>],
+    codebook: &Codebook,
+) -> Tensor<3> {
     let [positions, out, inputs] = u.dims();
-    let (low, high) = quantizer.codebook.range();
+    let ((low, high), (_, largest)) = (codebook.clip(), codebook.range());
     let [rows, groups] = log2_step.dims();
-    let steps: Vec<f32> =
-        quantizer.exponents.iter().flatten().map(|&exponent| 2.0_f32.powi(exponent)).collect();
+    let steps: Vec<f32> = exponents.iter().flatten().map(|&exponent| 2.0_f32.powi(exponent)).collect();
     let step = Tensor::<3>::from_data(TensorData::new(steps, [rows, groups, 1]), &u.device());
     let scaled = u / step.clone();
     let untracked = scaled.clone().detach();
-    let nearest = nearest(untracked.clone(), &quantizer.codebook);
+    let nearest = nearest(untracked.clone(), codebook);
     let clipped = scaled.clamp(low, high);
     let rest = clipped.clone().detach();
     let outside = untracked.clone().lower_elem(low).bool_or(untracked.greater_elem(high));
     let damping = std::f32::consts::LN_2
-        / ((positions * out * inputs) as f32 / (rows * groups) as f32 * high.max(1.0)).sqrt();
+        / ((positions * out * inputs) as f32 / (rows * groups) as f32 * largest.max(1.0)).sqrt();
     let slope = (nearest.clone() - rest.clone()).mask_where(outside, nearest.clone()) * damping;
     let zero = log2_step.clone() - log2_step.detach();
     (nearest + (clipped - rest) + slope * zero.reshape([rows as i32, groups as i32, 1])) * step
@@ -183,7 +200,8 @@ mod tests {
         let values = [-3.0_f32, -1.1, -0.24, 0.26, 0.74, 2.6];
         let u = Tensor::<1>::from_floats(values, &device).reshape([1, 1, 6]).require_grad();
         let log2_step = Tensor::<2>::from_floats([[-1.2]], &device).require_grad();
-        let quantizer = TapQuantizer { codebook: Codebook::new(&[0, 1, 2], 0), exponents: vec![vec![-1]] };
+        let quantizer =
+            TapQuantizer { codebooks: vec![Codebook::new(&[0, 1, 2], 0)], exponents: vec![vec![-1]] };
         let quantized = quantize_taps(u.clone(), log2_step.clone(), &quantizer);
         assert_eq!(host(quantized.clone()), [-2.0, -1.0, 0.0, 0.5, 0.5, 1.5]);
         let grads = quantized.sum().backward();

@@ -131,8 +131,7 @@ impl<'g> Step<'g> {
     }
 
     fn weight_bits(&self) -> u64 {
-        let weights = self.conv.positions() * self.conv.out_channels * self.conv.in_channels;
-        (weights * self.conv.weight_bits()) as u64
+        self.conv.weight_bits() as u64
     }
 }
 

@@ -51,8 +51,8 @@ impl<'a> Unit<'a> {
                 return Err(Error::node(&node.name, what, "2 to 8", bits, NEXT));
             }
         }
-        if self.plan.exponents.is_some() || self.plan.mid_rise {
-            let next = "Remove `exponents` and `mid_rise`: random weights are quantized to two's complement.";
+        if self.plan.exponents.is_some() || self.plan.tap_bits.is_some() || self.plan.mid_rise {
+            let next = "Remove `exponents`, `tap_bits` and `mid_rise`: random weights are quantized to two's complement.";
             return Err(Error::node(&node.name, "bit exponents", "none", "some", next));
         }
         let algorithm = self.plan.algorithm;
@@ -161,7 +161,7 @@ fn graph_conv(
         stride: conv.stride,
         padding: conv.padding,
         algorithm: unit.plan.algorithm,
-        weight_exponents: vec![unit.plan.weight_exponents()],
+        weight_exponents: unit.plan.weight_exponents(),
         weight_offset: unit.plan.weight_offset(),
         tap_shifts: scales.tap_shifts.clone(),
         shortcut: residual.map(|residual| Shortcut {

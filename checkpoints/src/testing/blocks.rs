@@ -95,22 +95,31 @@ fn direct(network: &mut Network, input: NodeId, sizes: [usize; 3], out_channels:
 }
 
 fn offset(network: &Network, exponents: &[Vec<u8>]) -> u8 {
-    u8::from(network.mid_rise && exponents[0].len() % 2 == 1)
+    let single = exponents.iter().any(|list| list.len() == 1);
+    u8::from(network.mid_rise && (single || exponents[0].len() % 2 == 1))
 }
 
-/// Two's complement or exponents with gaps, one list for the layer or one for every position.
+/// Two's complement or exponents with gaps, one list for the layer or one, of its own bits, for every position; top bits are
+/// worth about the same everywhere, as those of taps that are quantized by their range.
 fn exponents(network: &mut Network, positions: usize) -> Vec<Vec<u8>> {
-    let rng = &mut network.rng;
-    let bits = rng.random_range(2..=8_u8);
+    // A single bit needs an offset, see there.
+    let (rng, mid_rise) = (&mut network.rng, network.mid_rise);
     let gap = if rng.random_bool(0.5) { 0.2 } else { 0.0 };
     let lists = if rng.random_bool(0.3) { positions } else { 1 };
-    let mut list = || {
-        let mut skipped = 0;
+    let bits = |place: usize| match rng.random_range(0..=9_u8) {
+        0 if place > 0 => 0,
+        0 | 1 | 9 if mid_rise && lists > 1 => 1,
+        bits => bits.clamp(2, 8),
+    };
+    let bits: Vec<u8> = (0..lists).map(bits).collect();
+    let most = bits.iter().copied().max().unwrap_or(0);
+    let list = |bits: u8| {
+        let mut skipped = most - bits;
         let mut exponent = |bit| {
             skipped += u8::from(rng.random_bool(gap));
             bit + skipped
         };
         (0..bits).map(&mut exponent).collect()
     };
-    (0..lists).map(|_| list()).collect()
+    bits.into_iter().map(list).collect()
 }

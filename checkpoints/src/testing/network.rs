@@ -126,9 +126,12 @@ impl Network {
 
     /// Random codes; biases follow from them.
     fn codes(&mut self, conv: &Conv) -> LayerWeights {
-        let half = 1_i16 << (conv.weight_bits() - 1);
-        let count = conv.positions() * conv.out_channels * conv.in_channels;
-        let codes = (0..count).map(|_| self.rng.random_range(-half..half) as i8).collect();
+        let pairs = conv.out_channels * conv.in_channels;
+        let mut codes = Vec::new();
+        for position in 0..conv.positions() {
+            let half = 1_i16 << conv.exponents(position).len() >> 1;
+            codes.extend((0..pairs).map(|_| self.rng.random_range(-half..half.max(1)) as i8));
+        }
         LayerWeights { codes, bias: vec![0; conv.out_channels] }
     }
 

@@ -40,7 +40,7 @@ fn linear(layer: &LayerPlan, input: NodeId, out_channels: usize) -> ConvSpec {
         stride: 1,
         padding: 0,
         out_channels,
-        exponents: vec![layer.weight_exponents()],
+        exponents: layer.weight_exponents(),
         offset: layer.weight_offset(),
         act_bits: None,
         shortcut: None,

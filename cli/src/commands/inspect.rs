@@ -47,7 +47,8 @@ struct Layer {
 #[derive(Default, Serialize)]
 struct ConvColumns {
     algorithm: Option<&'static str>,
-    weight_bits: Option<usize>,
+    /// The mean over taps, where they differ.
+    weight_bits: Option<f64>,
     exponents: Option<Exponents>,
     weight_offset: Option<u8>,
     /// Bits of the activation; none for accumulators.
@@ -160,7 +161,7 @@ impl ConvColumns {
         };
         Self {
             algorithm: Some(conv.algorithm.name()),
-            weight_bits: Some(conv.weight_bits()),
+            weight_bits: Some(conv.mean_bits()),
             exponents: Some(exponents),
             weight_offset: Some(conv.weight_offset),
             act_bits: match &conv.output {
@@ -181,7 +182,7 @@ impl Layer {
             self.op.to_owned(),
             conv.algorithm.unwrap_or_default().to_owned(),
             conv.exponents_text(),
-            number(conv.weight_bits),
+            conv.weight_bits.map_or_else(String::new, output::bits),
             number(conv.act_bits.map(usize::from)),
             number(conv.ring_bits.map(usize::from)),
             megabytes(self.predicted_bytes),
@@ -194,14 +195,13 @@ impl Layer {
 impl ConvColumns {
     /// `0-3` for consecutive exponents, the list otherwise, `by tap` for many; `+1` for mid-rise.
     fn exponents_text(&self) -> String {
-        let list = match &self.exponents {
-            Some(Exponents::Layer(list)) => list,
-            Some(Exponents::Taps(_)) => return "by tap".to_owned(),
+        let text = match &self.exponents {
+            Some(Exponents::Layer(list)) => match list.as_slice() {
+                [first, .., last] if list.is_sorted_by(|a, b| a + 1 == *b) => format!("{first}-{last}"),
+                _ => list.iter().map(u8::to_string).collect::<Vec<_>>().join(" "),
+            },
+            Some(Exponents::Taps(_)) => "by tap".to_owned(),
             None => return String::new(),
-        };
-        let text = match list.as_slice() {
-            [first, .., last] if list.is_sorted_by(|a, b| a + 1 == *b) => format!("{first}-{last}"),
-            _ => list.iter().map(u8::to_string).collect::<Vec<_>>().join(" "),
         };
         match self.weight_offset {
             Some(offset) if offset > 0 => format!("{text} +{offset}"),
@@ -224,6 +224,7 @@ mod tests {
         assert_eq!(text(Exponents::Layer(vec![1, 2]), 1), "1-2 +1");
         assert_eq!(text(Exponents::Layer(vec![0, 2, 3]), 0), "0 2 3");
         assert_eq!(text(Exponents::Taps(vec![vec![0, 1]; 16]), 0), "by tap");
+        assert_eq!(text(Exponents::Taps(vec![vec![1], vec![1, 2]]), 1), "by tap +1");
         assert_eq!(ConvColumns::default().exponents_text(), "");
     }
 }

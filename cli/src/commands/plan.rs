@@ -31,7 +31,7 @@ fn layer_table(report: &PlanReport) -> String {
             name.clone(),
             algorithm.to_owned(),
             code(plan),
-            plan.weight_bits.to_string(),
+            output::bits(plan.mean_bits()),
             plan.act_bits.to_string(),
             format!("{:.3}", trace.trace),
             format!("{:.3}", trace.confidence),

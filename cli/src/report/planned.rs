@@ -44,7 +44,7 @@ fn plots(report: &PlanReport) -> Result<Vec<(String, String)>, Failure> {
     let bytes: Vec<Bar> =
         report.layers.iter().map(|(name, price)| (name.clone(), price.total() / 1e6)).collect();
     found.push(("Bytes by layer, of the plan".to_owned(), plots::bars_by_layer(&bytes, "MB")?));
-    let bits = |name: &str| report.plan.layers.get(name).map_or(0.0, |plan| f64::from(plan.weight_bits));
+    let bits = |name: &str| report.plan.layers.get(name).map_or(0.0, |plan| plan.mean_bits());
     found.push(("Bits of a weight".to_owned(), plots::bars_by_layer(&bars(&bits), "bits")?));
     for (what, rows) in &report.traces {
         // A trace of nothing, or one that its noise made negative, has no logarithm.

@@ -11,7 +11,7 @@
 //!
 //! *Privacy*: the client sees the server's code bits masked by random bits; the server sees corrections under unknown
 //! pads. *Range*: any; all arithmetic is modulo `2^(l_o − k_t)` per output channel and tap.
-//! *Cost*: n = positions·out·in·bits OTs sent by the client, `ceil(n / 8)` bytes to the client, then
+//! *Cost*: n = out·in·Σ bits OTs (over positions) sent by the client, `ceil(n / 8)` bytes to the client, then
 //! `ceil(Σ (l_o − k_t − k_i)·lanes / 8)` bytes back; 2 rounds.
 
 use eqo_checkpoints::arith::code_bit;
@@ -46,8 +46,11 @@ impl Products<'_> {
     /// # Errors
     /// [`Error::Exhausted`]; those of the channel.
     pub fn server_draw(&self, party: &mut Party, codes: &[i8]) -> Result<ChosenOts, Error> {
-        let bits = self.conv.weight_bits();
-        let choices = codes.iter().flat_map(|&code| (0..bits).map(move |bit| code_bit(code, bit))).collect();
+        let choices = codes.chunks(self.pairs()).enumerate().flat_map(|(position, codes)| {
+            let bits = self.conv.exponents(position).len();
+            codes.iter().flat_map(move |&code| (0..bits).map(move |bit| code_bit(code, bit)))
+        });
+        let choices = choices.collect();
         let (chosen, flips) = party.ots.choose(choices)?;
         party.channel.send(flips)?;
         Ok(chosen)
@@ -116,9 +119,8 @@ impl Products<'_> {
         if weight_offset == 0 {
             return products;
         }
-        for (position, out) in
-            (0..self.conv.positions()).flat_map(|p| (0..out_channels).map(move |out| (p, out)))
-        {
+        let with_bits = (0..self.conv.positions()).filter(|&p| !self.conv.exponents(p).is_empty());
+        for (position, out) in with_bits.flat_map(|p| (0..out_channels).map(move |out| (p, out))) {
             for input in 0..in_channels {
                 let sums = self.target(&mut products, position, out).iter_mut();
                 let row = self.row(rows, position, input);
@@ -143,26 +145,27 @@ impl Products<'_> {
     }
 
     fn ots(&self) -> usize {
-        let Conv { in_channels, out_channels, .. } = *self.conv;
-        self.conv.positions() * out_channels * in_channels * self.conv.weight_bits()
+        self.conv.weight_bits()
+    }
+
+    fn pairs(&self) -> usize {
+        self.conv.out_channels * self.conv.in_channels
     }
 
     fn taps(&self) -> usize {
         self.conv.algorithm.taps()
     }
 
-    /// OTs are ordered as `[positions][out][in][bits]`.
-    fn weight_bit(&self, ot: usize) -> WeightBit {
-        let Conv { in_channels, out_channels, .. } = *self.conv;
-        let bits = self.conv.weight_bits();
-        let weight = ot / bits;
-        let row = weight / in_channels;
-        WeightBit {
-            position: row / out_channels,
-            out: row % out_channels,
-            input: weight % in_channels,
-            bit: ot % bits,
+    /// OTs are ordered as `[positions][out][in][bits of the position]`; a position may have none.
+    fn weight_bit(&self, mut ot: usize) -> WeightBit {
+        let (mut position, mut bits) = (0, self.conv.exponents(0).len());
+        while ot >= self.pairs() * bits {
+            ot -= self.pairs() * bits;
+            position += 1;
+            bits = self.conv.exponents(position).len();
         }
+        let (pair, in_channels) = (ot / bits, self.conv.in_channels);
+        WeightBit { position, out: pair / in_channels, input: pair % in_channels, bit: ot % bits }
     }
 
     fn payload_bits(&self, at: &WeightBit) -> u32 {

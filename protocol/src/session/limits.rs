@@ -76,7 +76,7 @@ pub(super) fn check(graph: &CheckedGraph, batch: usize) -> Result<(), Error> {
             return Err(refuse("rings and shifts of a layer", format!("at most {MAX_GROUPS}"), groups));
         }
         let lanes = ConvLayout::new(conv, graph.shape(conv.input), graph.shape(id)).columns() * batch;
-        let weights = conv.positions() * conv.in_channels * conv.out_channels * conv.weight_bits();
+        let weights = conv.weight_bits();
         if weights > MAX_WEIGHT_BITS {
             return Err(refuse("weight bits of a layer", format!("at most {MAX_WEIGHT_BITS}"), weights));
         }

@@ -44,7 +44,7 @@ fn case(mut numbers: impl Iterator<Item = f64>) -> (Vec<LayerSensitivity>, Vec<L
     let layer = |name: &&str, next: &mut dyn FnMut() -> f64| {
         let choice = |bits: u8, omega: f64| {
             let (algorithm, exponents, mid_rise) = (Algorithm::Direct, None, false);
-            WeightChoice { algorithm, bits, exponents, mid_rise, error: omega, omega }
+            WeightChoice { algorithm, bits, tap_bits: None, exponents, mid_rise, error: omega, omega }
         };
         let weights = (0..CHOICES).map(|at| choice(2 + at as u8, next())).collect();
         let activations = (!["p", "linear"].contains(name)).then(|| BITS.map(|_| next()).to_vec());
@@ -86,6 +86,7 @@ fn menu() -> Menu {
         weight_bits: vec![2, 3, 4],
         act_bits: BITS.to_vec(),
         algorithms: vec![Algorithm::Direct],
+        tap_bits: Vec::new(),
         reweight: false,
         ends: None,
     }

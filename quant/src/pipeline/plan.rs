@@ -188,6 +188,7 @@ fn menu(section: &PlanSection) -> Menu {
         weight_bits: section.weight_bits.clone(),
         act_bits: section.act_bits.clone(),
         algorithms: section.algorithms.clone(),
+        tap_bits: section.tap_bits.clone(),
         reweight: section.reweight,
         ends: (section.ends > 0).then_some(section.ends),
     }

@@ -125,9 +125,14 @@ impl Pipeline {
 /// `plan` with at least `bits` bits a weight: layers that are pinned to more keep theirs.
 fn at_least(plan: &BitPlan, bits: u8) -> BitPlan {
     let mut plan = plan.clone();
-    for layer in plan.layers.values_mut().filter(|layer| layer.weight_bits < bits) {
-        // Re-weighted exponents are those of the last phase.
-        (layer.weight_bits, layer.exponents) = (bits, None);
+    for layer in plan.layers.values_mut() {
+        if let Some(tap_bits) = &mut layer.tap_bits {
+            tap_bits.iter_mut().for_each(|own| *own = bits.max(*own));
+            layer.weight_bits = bits.max(layer.weight_bits);
+        } else if layer.weight_bits < bits {
+            // Re-weighted exponents are those of the last phase.
+            *layer = layer.clone().with_weight_bits(bits);
+        }
     }
     plan
 }

@@ -1,8 +1,8 @@
 //! From kernels to quantized tap weights, and back for gradients.
 //!
 //! `U = (G⊗G)·(w·factors)` is rounded to the codebook of its layer at a power-of-two step for each tap and output
-//! channel. Gradients pass straight through the rounding and stop where a weight is clipped; a step's gradient is that
-//! of learned step sizes (Esser et al. 2020, eq. 3), with respect to its logarithm.
+//! channel. Gradients pass straight through the rounding and stop where a weight is clipped, off by more than half a step; a
+//! step's gradient is that of learned step sizes (Esser et al. 2020, eq. 3), with respect to its logarithm.
 
 use eqo_checkpoints::codebook::Codebook;
 use eqo_checkpoints::winograd::Transform;
@@ -24,7 +24,8 @@ pub(crate) struct TapMap {
 /// How tap weights are rounded.
 #[derive(Clone, Debug)]
 pub(crate) struct TapQuantizer {
-    pub(crate) codebook: Codebook,
+    /// One for all positions or one for each.
+    pub(crate) codebooks: Vec<Codebook>,
     /// Exponents of the steps, `[rows][groups]`: a row for each position or one for all, a group for each output channel
     /// or one for all.
     pub(crate) exponents: Vec<Vec<i32>>,
@@ -101,8 +102,8 @@ impl TapQuantizer {
         let mut quantized = vec![0.0; taps.len()];
         let rows = quantized.par_chunks_exact_mut(inputs).zip(taps.par_chunks_exact(inputs)).enumerate();
         rows.for_each(|(row, (quantized, taps))| {
-            let steps = self.step(row / outputs, row % outputs);
-            Arch::new().dispatch(RoundRow { codebook: &self.codebook, steps, taps, quantized });
+            let (codebook, steps) = (self.codebook(row / outputs), self.step(row / outputs, row % outputs));
+            Arch::new().dispatch(RoundRow { codebook, steps, taps, quantized });
         });
         quantized
     }
@@ -110,8 +111,9 @@ impl TapQuantizer {
     /// The codes of [`TapQuantizer::quantize`]'s values; `None` if a tap isn't a number.
     pub(crate) fn codes(&self, taps: &[f32], [outputs, inputs]: [usize; 2]) -> Option<Vec<i8>> {
         let code = |(index, &tap): (usize, &f32)| {
-            let (_, inverse) = self.step(index / inputs / outputs, index / inputs % outputs);
-            self.codebook.code(self.codebook.nearest(tap * inverse))
+            let (position, output) = (index / inputs / outputs, index / inputs % outputs);
+            let (codebook, (_, inverse)) = (self.codebook(position), self.step(position, output));
+            codebook.code(codebook.nearest(tap * inverse))
         };
         taps.iter().enumerate().map(code).collect()
     }
@@ -123,10 +125,10 @@ impl TapQuantizer {
         [outputs, inputs]: [usize; 2],
         mut upstream: Vec<f32>,
     ) -> TapGradients {
-        let (_, high) = self.codebook.range();
         let row_gradient = |(row, (upstream, taps)): (usize, (&mut [f32], &[f32]))| {
             let (step, inverse) = self.step(row / outputs, row % outputs);
-            Arch::new().dispatch(RowGradient { codebook: &self.codebook, inverse, taps, upstream }) * step
+            let codebook = self.codebook(row / outputs);
+            Arch::new().dispatch(RowGradient { codebook, inverse, taps, upstream }) * step
         };
         let rows = upstream.par_chunks_exact_mut(inputs).zip(taps.par_chunks_exact(inputs)).enumerate();
         let sums: Vec<f32> = rows.map(row_gradient).collect();
@@ -136,9 +138,16 @@ impl TapQuantizer {
             log2_step[(row / outputs).min(lines - 1) * groups + (row % outputs).min(groups - 1)] += sum;
         }
         let shared = taps.len() as f32 / (lines * groups) as f32;
-        let damping = std::f32::consts::LN_2 / (shared * high.max(1.0)).sqrt();
-        log2_step.iter_mut().for_each(|gradient| *gradient *= damping);
+        for (line, gradients) in log2_step.chunks_mut(groups).enumerate() {
+            let (_, high) = self.codebook(line).range();
+            let damping = std::f32::consts::LN_2 / (shared * high.max(1.0)).sqrt();
+            gradients.iter_mut().for_each(|gradient| *gradient *= damping);
+        }
         TapGradients { taps: upstream, log2_step }
+    }
+
+    fn codebook(&self, position: usize) -> &Codebook {
+        &self.codebooks[position.min(self.codebooks.len() - 1)]
     }
 
     /// Step of a position and output channel, and one over it.
@@ -183,7 +192,7 @@ impl WithSimd for RowGradient<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> f32 {
-        let (low, high) = self.codebook.range();
+        let (low, high) = self.codebook.clip();
         let mut sum = 0.0;
         for (gradient, &tap) in self.upstream.iter_mut().zip(self.taps) {
             let x = tap * self.inverse;

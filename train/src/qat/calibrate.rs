@@ -37,16 +37,17 @@ impl QatNet {
             net.specs.par_iter().zip(&taps).map(|(spec, taps)| least_error(spec, taps)).collect();
         for (index, (spec, best)) in net.specs.iter().zip(best).enumerate() {
             let output = wiring.requantized_at(&net.arch, index);
-            let floor = |gain: i32| {
-                let below = (i32::from(spec.weight_bits) + FINEST_BELOW_OUTPUT + gain).min(FINEST_OF_ALL);
+            let floor = |position: usize, gain: i32| {
+                let below = (spec.bits(position) + FINEST_BELOW_OUTPUT + gain).min(FINEST_OF_ALL);
                 output.map_or(i32::MIN, |output| output - below - wiring.input(index))
             };
             // All-zero groups get the coarsest exponent of the layer, which never makes an accumulator finer.
             let coarsest = best.iter().flatten().max().copied().unwrap_or(0);
-            let chosen = |(row, gain): (&[Option<i32>], i32)| -> Vec<f32> {
-                row.iter().map(|exponent| exponent.unwrap_or(coarsest).max(floor(gain)) as f32).collect()
+            let chosen = |(position, (row, gain)): (usize, (&[Option<i32>], i32))| -> Vec<f32> {
+                let finest = floor(position, gain);
+                row.iter().map(|exponent| exponent.unwrap_or(coarsest).max(finest) as f32).collect()
             };
-            let rows = best.chunks(spec.step_shape()[1]).zip(gains(spec.geometry.algorithm));
+            let rows = best.chunks(spec.step_shape()[1]).zip(gains(spec.geometry.algorithm)).enumerate();
             let steps = ArrayD::from_shape_vec(spec.step_shape().as_slice(), rows.flat_map(chosen).collect());
             let steps = steps.expect("one exponent for each row and group");
             tensors.insert(format!("{}.log2_step", spec.name), steps);
@@ -73,10 +74,11 @@ fn least_error(spec: &LayerSpec, taps: &[f32]) -> Vec<Option<i32>> {
         let each = row.chunks(inputs).enumerate();
         each.filter(|(at, _)| groups == 1 || at % out == group).flat_map(|(_, row)| row).copied().collect()
     };
-    let row = |row: &[f32]| -> Vec<Option<i32>> {
-        (0..groups).map(|group| spec.codebook.best_exponent(&channel(row, group))).collect()
+    let row = |(position, row): (usize, &[f32])| -> Vec<Option<i32>> {
+        let codebook = &spec.codebooks[position.min(spec.codebooks.len() - 1)];
+        (0..groups).map(|group| codebook.best_exponent(&channel(row, group))).collect()
     };
-    taps.chunks(taps.len() / rows).flat_map(row).collect()
+    taps.chunks(taps.len() / rows).enumerate().flat_map(row).collect()
 }
 
 /// An activation at some number of bits, with the power-of-two step of least error.

@@ -95,6 +95,17 @@ impl QatNet {
         net.specs.iter().zip(&steps).enumerate().map(layer).collect()
     }
 
+    /// `Σ U²` of every layer, by tap (or kernel position): what is lost where a tap has no bits.
+    pub fn tap_squares(&self) -> Vec<Vec<f64>> {
+        let net = self.clone().valid();
+        let layer = |(index, spec): (usize, &LayerSpec)| {
+            let square = |u: &f32| f64::from(*u) * f64::from(*u);
+            let taps = net.float_taps(index);
+            taps.chunks(spec.shape[0] * spec.shape[1]).map(|tap| tap.iter().map(square).sum()).collect()
+        };
+        net.specs.iter().enumerate().map(layer).collect()
+    }
+
     /// Integer output of every node of the architecture, for a batch of raw pixels (`images`, `[batch, 3, height, width]`), from
     /// the fake-quantized float forward pass; row-major `[batch, channels, height, width]`.
     ///

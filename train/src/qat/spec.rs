@@ -25,7 +25,6 @@ pub(super) struct LayerSpec {
     /// Height and width of what is trained for each pair of channels: the kernel's, or the tile's.
     pub(super) side: usize,
     pub(super) geometry: Geometry,
-    pub(super) weight_bits: u8,
     /// Bits of the activation; `None` where the layer ends in its accumulator.
     pub(super) act_bits: Option<u8>,
     /// Whether all output channels share one weight exponent, so that logits compare.
@@ -33,8 +32,8 @@ pub(super) struct LayerSpec {
     /// What one integer step of each input channel is worth beyond its exponent: `1/(255·std)` for the image, one
     /// over the area for a sum, 1 otherwise. Multiplied into the weights before they are quantized.
     pub(super) factors: Vec<f32>,
-    /// What a weight's code stands for.
-    pub(super) codebook: Codebook,
+    /// What a weight's code stands for, at all positions or at each.
+    pub(super) codebooks: Vec<Codebook>,
     /// From what is trained to the tap weights.
     pub(super) tap_map: Arc<TapMap>,
 }
@@ -48,7 +47,12 @@ impl LayerSpec {
 
     /// What rounds the tap weights at steps of these exponents `[rows][groups]`.
     pub(super) fn quantizer(&self, exponents: &[Vec<i32>]) -> TapQuantizer {
-        TapQuantizer { codebook: self.codebook.clone(), exponents: exponents.to_vec() }
+        TapQuantizer { codebooks: self.codebooks.clone(), exponents: exponents.to_vec() }
+    }
+
+    /// Bits of the codes at a position.
+    pub(super) fn bits(&self, position: usize) -> i32 {
+        self.codebooks[position.min(self.codebooks.len() - 1)].bits()
     }
 
     /// Exponents `[taps][out]` of steps `[rows][groups]`.
@@ -110,17 +114,17 @@ fn layer_spec(
     let trained_taps = transform.as_ref().filter(|_| domain == Domain::Winograd);
     let side = trained_taps.map_or(shape[2], |transform| transform.tile);
     let mapped = if trained_taps.is_some() { None } else { transform.as_ref() };
+    let lists = layer.weight_exponents();
     let tap_map = TapMap::new([shape[0], shape[1], side, side], mapped, &factors);
     Ok(LayerSpec {
         name: node.name.clone(),
         shape,
         side,
         geometry: Geometry { algorithm: layer.algorithm, kernel: shape[2], stride, padding },
-        weight_bits: layer.weight_bits,
         act_bits: relu.then_some(layer.act_bits),
         one_scale,
         factors,
-        codebook: Codebook::new(&layer.weight_exponents(), layer.weight_offset()),
+        codebooks: lists.iter().map(|list| Codebook::new(list, layer.weight_offset())).collect(),
         tap_map: Arc::new(tap_map),
     })
 }
@@ -137,22 +141,46 @@ fn factors(arch: &Arch, input: NodeId, channels: usize, normalization: &Normaliz
 }
 
 fn check(node: &ArchNode, layer: &LayerPlan) -> Result<()> {
-    if !(2..=8).contains(&layer.weight_bits) {
-        return Err(refuse(node, "weight bits", "2 to 8", layer.weight_bits, "correct the plan"));
+    let fewest = 2 - layer.weight_offset();
+    if !(fewest..=8).contains(&layer.weight_bits) {
+        let expected = format!("{fewest} to 8");
+        return Err(refuse(node, "weight bits", expected, layer.weight_bits, "correct the plan"));
     }
     if !(2..=8).contains(&layer.act_bits) {
         return Err(refuse(node, "activation bits", "2 to 8", layer.act_bits, "correct the plan"));
     }
-    let exponents = layer.weight_exponents();
-    let increasing = exponents.windows(2).all(|pair| pair[0] < pair[1]);
-    if exponents.len() != usize::from(layer.weight_bits) || !increasing || exponents.iter().any(|&k| k > 20) {
-        let expected = format!("{} increasing ones, at most 20", layer.weight_bits);
-        return Err(refuse(node, "bit exponents", expected, format!("{exponents:?}"), "correct the plan"));
-    }
+    check_codes(node, layer)?;
     let tiles = matches!(&node.op, ArchOp::Conv(conv) if conv.kernel == 3 && conv.stride == 1);
     if layer.algorithm != Algorithm::Direct && !tiles {
         let next = "use `direct` for this layer";
         return Err(refuse(node, "algorithm", "direct unless 3x3 of stride 1", layer.algorithm.name(), next));
+    }
+    Ok(())
+}
+
+/// Exponents of the bits, or bits of the taps.
+fn check_codes(node: &ArchNode, layer: &LayerPlan) -> Result<()> {
+    let most = layer.weight_bits;
+    if let Some(bits) = &layer.tap_bits {
+        let taps = layer.algorithm.transform().map_or(0, |transform| transform.tile * transform.tile);
+        let fits = bits.len() == taps && bits.iter().max() == Some(&most) && layer.exponents.is_none();
+        if !fits || bits.iter().any(|&bits| bits == 1 && !layer.mid_rise) {
+            let expected =
+                format!("{taps} numbers, the largest {most}, 1 with mid_rise only, and no exponents");
+            return Err(refuse(node, "bits of the taps", expected, format!("{bits:?}"), "correct the plan"));
+        }
+    } else if let Some(exponents) = &layer.exponents {
+        let increasing = exponents.is_sorted_by(|a, b| a < b) && exponents.iter().all(|&k| k < 20);
+        if exponents.len() != usize::from(most) || !increasing {
+            let expected = format!("{most} increasing ones, below 20");
+            return Err(refuse(
+                node,
+                "bit exponents",
+                expected,
+                format!("{exponents:?}"),
+                "correct the plan",
+            ));
+        }
     }
     Ok(())
 }

@@ -71,11 +71,11 @@ fn export_holds_codes_of_the_planned_bits_and_shifts_of_the_wired_scales() {
         let [out, inputs, ..] = spec.shape;
         let positions = spec.step_shape()[0].max(spec.shape[2] * spec.shape[3]);
         assert_eq!(layer.codes.len(), positions * out * inputs);
-        let half = 1_i16 << (spec.weight_bits - 1);
+        let half = 1_i16 << (spec.bits(0) - 1);
         assert!(layer.codes.iter().all(|&code| (-half..half).contains(&i16::from(code))));
         assert_eq!(layer.bias.len(), out);
         assert_eq!(layer.output_shifts.is_empty(), spec.act_bits.is_none());
-        let finest = i32::from(spec.weight_bits) + 7;
+        let finest = spec.bits(0) + 7;
         assert!(layer.output_shifts.iter().all(|&shift| i32::from(shift) <= finest), "{}", layer.name);
     }
     let shortcuts: Vec<usize> = layers.iter().map(|layer| layer.shortcut_shifts.len()).collect();
@@ -92,8 +92,8 @@ fn taps_are_no_finer_than_their_gain_and_exact_sums_allow() {
             let plan = BitPlan::uniform(&tiny_arch(), weight_bits, 6).with_tiles(tiles);
             let net = planned(&plan, &Device::flex());
             for (layer, spec) in net.export().unwrap().iter().zip(&net.specs) {
-                let most = (spec.weight_bits + 6 + gain).min(14);
-                assert!(layer.output_shifts.iter().all(|&shift| shift <= most), "{}", layer.name);
+                let most = (spec.bits(0) + 6 + gain).min(14);
+                assert!(layer.output_shifts.iter().all(|&shift| i32::from(shift) <= most), "{}", layer.name);
             }
         }
     }
@@ -178,16 +178,20 @@ fn gradients(net: &QatNet, device: &Device) -> Vec<Vec<f32>> {
 #[test]
 fn kernels_and_generic_operations_are_the_same_network_with_the_same_gradients() {
     let device = Device::flex().autodiff();
-    for (bits, exponents, mid_rise, domain) in [
-        (4, None, false, Domain::Spatial),
-        (2, None, false, Domain::Spatial),
-        (3, Some(vec![0, 1, 3]), false, Domain::Spatial),
-        (2, None, true, Domain::Spatial),
-        (3, Some(vec![0, 1, 3]), true, Domain::Winograd),
+    let tap_bits = Some(vec![1, 2, 0, 1, 2, 5, 3, 2, 0, 2, 1, 1, 0, 2, 1, 1]);
+    for (bits, exponents, tap_bits, mid_rise, domain) in [
+        (4, None, None, false, Domain::Spatial),
+        (2, None, None, false, Domain::Spatial),
+        (3, Some(vec![0, 1, 3]), None, false, Domain::Spatial),
+        (2, None, None, true, Domain::Spatial),
+        (5, None, tap_bits.clone(), true, Domain::Spatial),
+        (3, Some(vec![0, 1, 3]), None, true, Domain::Winograd),
+        (5, None, tap_bits, true, Domain::Winograd),
     ] {
         let mut plan = BitPlan::uniform(&tiny_arch(), bits, 5);
         plan.layers.values_mut().for_each(|layer| layer.mid_rise = mid_rise);
-        plan.layers.get_mut("third").unwrap().exponents = exponents;
+        let third = plan.layers.get_mut("third").unwrap();
+        (third.exponents, third.tap_bits) = (exponents, tap_bits);
         let net = planned(&plan, &device);
         let net = if domain == Domain::Winograd { net.in_winograd_domain().unwrap() } else { net };
         let generic = net.clone().with_generic_operations();
@@ -233,6 +237,13 @@ fn plans_that_cannot_be_followed_are_refused_by_layer() {
         set(plan, eqo_checkpoints::plan::LayerPlan { weight_bits: 9, ..layer });
     };
     assert_eq!(refuse(&wide), ("second".to_owned(), "weight bits"));
+    for bits in [vec![4; 9], vec![3; 16], [vec![4; 15], vec![1]].concat()] {
+        let by_tap = |plan: &mut BitPlan| {
+            let layer = second(plan);
+            set(plan, eqo_checkpoints::plan::LayerPlan { tap_bits: Some(bits.clone()), ..layer });
+        };
+        assert_eq!(refuse(&by_tap), ("second".to_owned(), "bits of the taps"));
+    }
     let tiles = |plan: &mut BitPlan| {
         plan.layers.get_mut("down").unwrap().algorithm = Algorithm::F2x2;
     };

@@ -85,9 +85,9 @@ impl BitsSection {
         }
         for (name, bits) in &self.layers {
             let layer = layer_of(&mut plan, arch, name, "bits.layers")?;
-            if let Some(weight) = bits.weight.filter(|&weight| weight != layer.weight_bits) {
-                // Re-weighted exponents belong to the number of bits they were chosen for.
-                (layer.weight_bits, layer.exponents) = (weight, None);
+            if let Some(weight) = bits.weight.filter(|&weight| f64::from(weight) != layer.mean_bits()) {
+                // Re-weighted exponents and bits of taps belong to the number of bits they were chosen for.
+                *layer = layer.clone().with_weight_bits(weight);
             }
             layer.act_bits = bits.activation.unwrap_or(layer.act_bits);
             layer.mid_rise = bits.mid_rise.unwrap_or(layer.mid_rise);

@@ -15,6 +15,8 @@ pub struct PlanSection {
     pub act_bits: Vec<u8>,
     /// Algorithms to choose from for 3x3 convolutions of stride 1; all others are direct.
     pub algorithms: Vec<Algorithm>,
+    /// Mean bits to choose from for Winograd layers whose taps have bits of their own.
+    pub tap_bits: Vec<f64>,
     /// Whether the bits of a weight may have other exponents than two's complement, or lie half a step higher.
     pub reweight: bool,
     /// Bits of the weights of the first and the last layer; 0: as those of all others.
@@ -71,6 +73,7 @@ impl Default for PlanSection {
             weight_bits: vec![2, 3, 4, 5, 6, 8],
             act_bits: vec![4, 5, 6, 8],
             algorithms: vec![Algorithm::F2x2, Algorithm::F4x4],
+            tap_bits: vec![1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0],
             reweight: true,
             ends: 8,
             measure: Measure::Total,
@@ -96,6 +99,14 @@ impl PlanSection {
         bits("plan.act_bits", &self.act_bits)?;
         let found = format!("{:?}", self.algorithms);
         require("plan.algorithms", "at least one", found, !self.algorithms.is_empty())?;
+        let tap_bits = self.tap_bits.is_sorted_by(|a, b| a < b)
+            && self.tap_bits.iter().all(|bits| (0.5..=8.0).contains(bits));
+        require(
+            "plan.tap_bits",
+            "increasing numbers from 0.5 to 8",
+            format!("{:?}", self.tap_bits),
+            tap_bits,
+        )?;
         let ends = self.ends == 0 || (2..=8).contains(&self.ends);
         require("plan.ends", "0, or 2 to 8", self.ends, ends)?;
         for (key, value) in [("plan.budget", self.budget), ("plan.sensitivity", self.sensitivity)] {

@@ -63,8 +63,16 @@ fn check_exponents(node: &Node, conv: &Conv) -> Result<(), Error> {
     }
     bounded(&node.name, "weight_offset", usize::from(conv.weight_offset), 0, 1)?;
     for list in &conv.weight_exponents {
-        if list.len() != conv.weight_bits() || !(2..=8).contains(&list.len()) {
-            return Err(fault(node, "weight bits", "2 to 8, the same at every tap", list.len()));
+        // A sign alone has no positive value without an offset.
+        let fewest = 2 - usize::from(conv.weight_offset);
+        let dropped = list.is_empty() && conv.pair_bits() > 0;
+        if !dropped && !(fewest..=8).contains(&list.len()) {
+            return Err(fault(
+                node,
+                "weight bits",
+                format!("{fewest} to 8, or none at some taps"),
+                list.len(),
+            ));
         }
         if !list.is_sorted_by(|a, b| a < b) || list.last().is_some_and(|&top| top > 24) {
             return Err(fault(
