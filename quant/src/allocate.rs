@@ -2,19 +2,24 @@
 //!
 //! Every layer takes one of its choices together with the bits it reads and the bits it puts out (a binary variable for
 //! each); every activation has bits (one for each), and a layer's must be those of the activations it reads and writes.
-//! A residual's bits are not among those a layer's cost is known by. The programme is solved to optimality.
+//! A residual's bits are not among those a layer's cost is known by. The programme is solved to proven optimality, or for
+//! two minutes: then the relaxation says how far the best found may be from the optimum.
 
 use std::collections::BTreeMap;
 
 use eqo_checkpoints::arch::{Arch, ArchOp, NodeId};
 use eqo_checkpoints::plan::BitPlan;
 use good_lp::{
-    Constraint, Expression, ProblemVariables, Solution, SolverModel, Variable, constraint, microlp, variable,
+    Constraint, Expression, ProblemVariables, ResolutionError, Solution, SolutionStatus, SolverModel,
+    Variable, WithTimeLimit, constraint, microlp, variable,
 };
 
 use crate::Error;
 use crate::price::{LayerPrices, Price};
 use crate::sensitivity::{LayerSensitivity, Menu};
+
+/// Longest search for the optimum of one programme.
+const SECONDS: f64 = 120.0;
 
 /// What is minimized, and within what.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,7 +44,7 @@ pub struct Problem<'a> {
     pub cost: &'a dyn Fn(&Price) -> f64,
 }
 
-/// An optimal choice.
+/// The best choice.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Allocation {
     /// What was chosen.
@@ -48,6 +53,8 @@ pub struct Allocation {
     pub omega: f64,
     /// Sum of the prices' costs.
     pub cost: f64,
+    /// How much lower what is minimized could be at most, as a share of it; 0: this is the optimum.
+    pub gap: f64,
 }
 
 /// One way of one layer: its choice, and the places of the bits it reads and puts out in [`Menu::act_bits`].
@@ -74,8 +81,29 @@ impl Problem<'_> {
     /// # Errors
     /// [`Error::Allocation`] if nothing is within the bound.
     pub fn solve(&self, goal: Goal) -> Result<Allocation, Error> {
+        let refuse = |error: ResolutionError| {
+            let (Goal::Sensitivity(most) | Goal::Cost(most)) = goal;
+            let (expected, next) =
+                (format!("a sum of at most {most:.6}"), "allow more, or offer more in [plan]");
+            Error::Allocation { expected, found: error.to_string(), next }
+        };
+        let (program, solution, least) = self.search(goal, false).map_err(refuse)?;
+        let gap = match solution.status() {
+            SolutionStatus::Optimal => 0.0,
+            _ => 1.0 - self.search(goal, true).map_err(refuse)?.2 / least,
+        };
+        Ok(Allocation { gap, ..self.read(&solution, &program) })
+    }
+
+    /// Solves the programme, or (`relaxed`) the one whose variables are any numbers from 0 to 1: a bound. With what is minimized,
+    /// scaled.
+    fn search(
+        &self,
+        goal: Goal,
+        relaxed: bool,
+    ) -> Result<(Program, impl Solution + use<>, f64), ResolutionError> {
         let mut variables = ProblemVariables::new();
-        let program = self.declare(&mut variables);
+        let program = self.declare(&mut variables, relaxed);
         // Both scaled to numbers of the size of one: a solver's tolerances are absolute.
         let (omega_unit, cost_unit) = (program.unit(|way| way.omega), program.unit(|way| way.cost));
         let omega = program.sum(|way| way.omega / omega_unit) + self.activation_omega(&program, omega_unit);
@@ -84,21 +112,19 @@ impl Problem<'_> {
             Goal::Sensitivity(most) => (omega, constraint!(cost <= most / cost_unit)),
             Goal::Cost(most) => (cost, constraint!(omega <= most / omega_unit)),
         };
-        let mut model = variables.minimise(objective).using(microlp).with(bound);
+        let mut model =
+            variables.minimise(objective.clone()).using(microlp).with_time_limit(SECONDS).with(bound);
         for constraint in self.consistency(&program) {
             model = model.with(constraint);
         }
-        let refuse = |reason: String| {
-            let (Goal::Sensitivity(most) | Goal::Cost(most)) = goal;
-            let next = "allow more, or offer more in [plan]";
-            Error::Allocation { expected: format!("a sum of at most {most:.6}"), found: reason, next }
-        };
-        let solution = model.solve().map_err(|error| refuse(error.to_string()))?;
-        Ok(self.read(&solution, &program))
+        let solution = model.solve()?;
+        let least = solution.eval(&objective);
+        Ok((program, solution, least))
     }
 
-    fn declare(&self, variables: &mut ProblemVariables) -> Program {
-        let mut binary = || variables.add(variable().binary());
+    fn declare(&self, variables: &mut ProblemVariables, relaxed: bool) -> Program {
+        let kind = if relaxed { variable().clamp(0, 1) } else { variable().binary() };
+        let mut binary = || variables.add(kind.clone());
         let ends = self.layers.iter().enumerate().filter(|(_, layer)| layer.activations.is_some());
         let bits: BTreeMap<usize, Vec<Variable>> =
             ends.map(|(layer, _)| (layer, self.menu.act_bits.iter().map(|_| binary()).collect())).collect();
@@ -175,7 +201,7 @@ impl Problem<'_> {
 
     fn read(&self, solution: &impl Solution, Program { bits, ways }: &Program) -> Allocation {
         let chosen = |variable: &Variable| solution.value(*variable) > 0.5;
-        let mut allocation = Allocation { plan: BitPlan::default(), omega: 0.0, cost: 0.0 };
+        let mut allocation = Allocation { plan: BitPlan::default(), omega: 0.0, cost: 0.0, gap: 0.0 };
         for (index, (layer, ways)) in self.layers.iter().zip(ways).enumerate() {
             let Some((way, _)) = ways.iter().find(|(_, variable)| chosen(variable)) else { continue };
             let place = bits.get(&index).and_then(|bits| bits.iter().position(chosen));

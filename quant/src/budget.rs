@@ -5,7 +5,7 @@ use eqo_checkpoints::plan::BitPlan;
 use eqo_train::recipe::{Measure, PlanSection};
 
 use crate::Error;
-use crate::allocate::{Goal, Problem};
+use crate::allocate::{Allocation, Goal, Problem};
 use crate::plan_report::Judged;
 use crate::price::Price;
 
@@ -22,29 +22,41 @@ pub struct Choice<'a> {
     pub uniform: (&'a BitPlan, Judged),
 }
 
+/// A chosen plan.
+pub struct Chosen {
+    /// The plan.
+    pub plan: BitPlan,
+    /// The budget it keeps, if there is one.
+    pub budget: Option<f64>,
+    /// [`Allocation::gap`] of its programme; none for the uniform plan.
+    pub gap: Option<f64>,
+}
+
 impl Choice<'_> {
-    /// The plan that `section` asks for, and the budget it keeps, if there is one.
+    /// The plan that `section` asks for.
     ///
     /// # Errors
     /// [`Error::Allocation`] if there is none.
-    pub fn of(&self, section: &PlanSection) -> Result<(BitPlan, Option<f64>), Error> {
+    pub fn of(&self, section: &PlanSection) -> Result<Chosen, Error> {
         if section.sensitivity > 0.0 {
             let omega = self.uniform.1.omega.ok_or_else(|| Error::Allocation {
                 expected: "a uniform plan of algorithms in plan.algorithms".to_owned(),
                 found: "another one in [bits]".to_owned(),
                 next: "add it to plan.algorithms, or give plan.budget instead of plan.sensitivity",
             })?;
-            return Ok((self.problem.solve(Goal::Cost(section.sensitivity * omega))?.plan, None));
+            let Allocation { plan, gap, .. } = self.problem.solve(Goal::Cost(section.sensitivity * omega))?;
+            return Ok(Chosen { plan, budget: None, gap: Some(gap) });
         }
         let budget = if section.budget > 0.0 { section.budget } else { self.uniform.1.cost };
-        Ok((self.within(budget)?, Some(budget)))
+        let (plan, gap) = self.within(budget)?;
+        Ok(Chosen { plan, budget: Some(budget), gap })
     }
 
     /// The best plan found whose forecast is within the budget, the uniform one among them. Prices don't quite add up to
     /// forecasts, so the programme is solved for more or less until one is just within.
-    fn within(&self, budget: f64) -> Result<BitPlan, Error> {
+    fn within(&self, budget: f64) -> Result<(BitPlan, Option<f64>), Error> {
         let (uniform, judged) = self.uniform;
-        let mut best = Some((judged.omega.unwrap_or(f64::INFINITY), uniform.clone()));
+        let mut best = Some((judged.omega.unwrap_or(f64::INFINITY), uniform.clone(), None));
         best = best.filter(|_| judged.cost <= budget);
         let (mut enough, mut too_much) = (0.0, f64::INFINITY);
         let (mut allowed, mut refused) = (budget, None);
@@ -59,8 +71,8 @@ impl Choice<'_> {
                         too_much = allowed;
                     } else {
                         enough = allowed;
-                        let better = best.as_ref().is_none_or(|(omega, _)| found.omega < *omega);
-                        best = if better { Some((found.omega, found.plan)) } else { best };
+                        let better = best.as_ref().is_none_or(|(omega, ..)| found.omega < *omega);
+                        best = if better { Some((found.omega, found.plan, Some(found.gap))) } else { best };
                     }
                 }
             }
@@ -76,7 +88,7 @@ impl Choice<'_> {
             found: format!("a uniform plan of {:.6} and none that costs so little", judged.cost),
             next: "raise plan.budget, or offer fewer bits in plan.weight_bits and plan.act_bits",
         };
-        best.map(|(_, plan)| plan).ok_or_else(|| refused.unwrap_or_else(nothing))
+        best.map(|(_, plan, gap)| (plan, gap)).ok_or_else(|| refused.unwrap_or_else(nothing))
     }
 }
 

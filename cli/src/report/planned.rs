@@ -87,6 +87,7 @@ mod tests {
             path: "plan.toml".into(),
             measure: "MB",
             budget: Some(2.5),
+            gap: Some(0.0),
             chosen: judged(Some(0.5)),
             uniform: judged(None),
             traces: BTreeMap::from([("f2x2", vec![trace(3.0), trace(-1.0), trace(0.0)])]),

@@ -111,7 +111,11 @@ proptest! {
             let bounds = combinations.iter().map(other).fold((f64::MAX, 0.0_f64), |(low, high), at| (low.min(at), high.max(at)));
             let bound = bounds.0 + share * (bounds.1 - bounds.0) + 1e-9;
             let want = combinations.iter().filter(|c| other(c) <= bound).map(of).fold(f64::MAX, f64::min);
-            let found = problem.solve(if cost_is_bounded { Goal::Sensitivity(bound) } else { Goal::Cost(bound) }).unwrap();
+            let goal = if cost_is_bounded { Goal::Sensitivity(bound) } else { Goal::Cost(bound) };
+            let found = problem.solve(goal).unwrap();
+            prop_assert_eq!(found.gap, 0.0);
+            let [relaxed, least] = [true, false].map(|relaxed| problem.search(goal, relaxed).unwrap().2);
+            prop_assert!(relaxed <= least + 1e-6 && relaxed > 0.0);
             let pair = (found.omega, found.cost);
             prop_assert!((of(&pair) - want).abs() < 1e-6 && other(&pair) <= bound + 1e-6, "{:?} {} {}", pair, want, bound);
         }

@@ -13,7 +13,7 @@ use eqo_train::recipe::{CurvatureKind, PlanSection};
 
 use super::{Hooks, Pipeline, Progress, report};
 use crate::allocate::{Goal, Problem};
-use crate::budget::{Choice, measure, unit};
+use crate::budget::{Choice, Chosen, measure, unit};
 use crate::plan_report::{ACTIVATIONS, Judged, PlanReport, SweepRow, rows};
 use crate::price::{LayerPrices, Pricing};
 use crate::sensitivity::{ACT_BITS, LayerSensitivity, Menu, Sensitivity};
@@ -36,8 +36,7 @@ struct Offer {
 
 /// What was chosen from it.
 struct Decision {
-    plan: BitPlan,
-    budget: Option<f64>,
+    choice: Chosen,
     chosen: Judged,
     uniform: Judged,
     sweep: Vec<SweepRow>,
@@ -58,7 +57,8 @@ impl Pipeline {
         let normalization = self.normalization();
         let pricing = Pricing { network: &network, normalization, classes: &classes, ot: OtKind::Ferret };
         let offer = self.offer(&pricing, hooks)?;
-        let Decision { plan, budget, chosen, uniform, sweep } = self.decide(&pricing, &offer)?;
+        let Decision { choice: Chosen { plan, budget, gap }, chosen, uniform, sweep } =
+            self.decide(&pricing, &offer)?;
         let names = offer.layers.iter().map(|layer| layer.layer.clone());
         let layers = names.zip(pricing.shares(&plan)?).collect();
         self.seconds.insert("sensitivity, prices, allocation".to_owned(), started.elapsed().as_secs_f64());
@@ -68,6 +68,7 @@ impl Pipeline {
             path: self.out.join(PLAN),
             measure: unit(self.recipe.plan.measure),
             budget,
+            gap,
             layers,
             chosen,
             uniform,
@@ -93,12 +94,12 @@ impl Pipeline {
         let forecast = |plan: &BitPlan| pricing.forecast(plan);
         let choice =
             Choice { problem: &problem, forecast: &forecast, uniform: (&uniform, judged(&uniform)?) };
-        let (plan, budget) = choice.of(section)?;
-        let chosen = judged(&plan)?;
+        let found = choice.of(section)?;
+        let chosen = judged(&found.plan)?;
         let sweep =
             SWEEP.iter().filter_map(|share| problem.solve(Goal::Sensitivity(share * chosen.cost)).ok());
         let sweep = sweep.map(|found| SweepRow { cost: found.cost, omega: found.omega }).collect();
-        Ok(Decision { plan, budget, chosen, uniform: choice.uniform.1, sweep })
+        Ok(Decision { choice: found, chosen, uniform: choice.uniform.1, sweep })
     }
 
     /// What `[bits]` says without a plan file.
