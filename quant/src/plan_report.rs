@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use eqo_checkpoints::plan::BitPlan;
+use eqo_train::qat::Spread;
 use serde::Serialize;
 
 use crate::price::Price;
@@ -34,6 +35,8 @@ pub struct PlanReport {
     pub uniform: Judged,
     /// Traces of the taps by algorithm, then of the activations.
     pub traces: BTreeMap<&'static str, Vec<TraceRow>>,
+    /// Outliers of the weights before and after rounding by the plan, by layer and tap.
+    pub spreads: Vec<(String, Vec<[Spread; 2]>)>,
     /// All that could be chosen.
     pub sensitivities: Vec<LayerSensitivity>,
     /// Best sensitivities at other budgets.

@@ -25,6 +25,7 @@ mod domain;
 mod export;
 mod folded;
 mod live;
+mod outliers;
 mod replan;
 mod spec;
 mod wiring;
@@ -37,6 +38,7 @@ pub use domain::Domain;
 pub use export::ExportedLayer;
 pub use folded::{FoldedLayer, FoldedWeights};
 pub use live::BatchNorm;
+pub use outliers::Spread;
 
 use calibrate::FloatNetwork;
 use live::LiveNorm;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use eqo_quant::plan_report::{Judged, PlanReport, TraceRow};
+use eqo_train::qat::Spread;
 
 use super::plots::{self, Bar};
 use super::{STYLE, escape, write_whole};
@@ -53,6 +54,18 @@ fn plots(report: &PlanReport) -> Result<Vec<(String, String)>, Failure> {
         let title = format!("Trace of the Hessian by layer, {what}");
         found.push((title, plots::bars_by_layer(&bars, "log10 of the trace")?));
     }
+    for (what, of) in [
+        ("Largest weight over the standard deviation", (|spread| spread.peak) as fn(&Spread) -> f64),
+        ("Kurtosis of the weights", |spread| spread.kurtosis),
+    ] {
+        for (when, at) in [("before", 0), ("after", 1)] {
+            let worst = |taps: &[[Spread; 2]]| taps.iter().map(|tap| of(&tap[at])).fold(0.0, f64::max);
+            let bars: Vec<Bar> =
+                report.spreads.iter().map(|(name, taps)| (name.clone(), worst(taps))).collect();
+            let title = format!("{what}, worst tap, {when} rounding");
+            found.push((title, plots::bars_by_layer(&bars, what)?));
+        }
+    }
     Ok(found)
 }
 
@@ -91,12 +104,13 @@ mod tests {
             chosen: judged(Some(0.5)),
             uniform: judged(None),
             traces: BTreeMap::from([("f2x2", vec![trace(3.0), trace(-1.0), trace(0.0)])]),
+            spreads: vec![("conv1".to_owned(), vec![[Spread { kurtosis: 4.0, peak: 5.0 }; 2]])],
             sensitivities: Vec::new(),
             sweep: vec![SweepRow { cost: 2.0, omega: 0.6 }, SweepRow { cost: 3.0, omega: 0.1 }],
             seconds: BTreeMap::new(),
         };
         let page = page(&report, "a & b", ["layer <x>", "facts"]).unwrap();
-        assert_eq!(page.matches("<svg").count(), 4);
+        assert_eq!(page.matches("<svg").count(), 8);
         assert!(page.contains("a &amp; b") && page.contains("layer &lt;x&gt;") && page.contains("log10"));
         assert!(!page.contains("NaN") && !page.contains("inf"));
         for outside in ["src=", "href=", "<script", "@import", "url("] {

@@ -59,8 +59,9 @@ impl Pipeline {
         let offer = self.offer(&pricing, hooks)?;
         let Decision { choice: Chosen { plan, budget, gap }, chosen, uniform, sweep } =
             self.decide(&pricing, &offer)?;
-        let names = offer.layers.iter().map(|layer| layer.layer.clone());
-        let layers = names.zip(pricing.shares(&plan)?).collect();
+        let names = || offer.layers.iter().map(|layer| layer.layer.clone());
+        let layers = names().zip(pricing.shares(&plan)?).collect();
+        let spreads = names().zip(network.replan(&plan)?.spreads()).collect();
         self.seconds.insert("sensitivity, prices, allocation".to_owned(), started.elapsed().as_secs_f64());
         let of_taps = network.taps.iter().map(|(name, traces)| (*name, rows(traces)));
         let found = PlanReport {
@@ -73,6 +74,7 @@ impl Pipeline {
             chosen,
             uniform,
             traces: of_taps.chain([(ACTIVATIONS, rows(&network.activations))]).collect(),
+            spreads,
             sensitivities: offer.layers,
             sweep,
             seconds: self.seconds.clone(),
