@@ -47,13 +47,14 @@ impl Codebook {
         (self.values[0], self.values[self.values.len() - 1])
     }
 
-    /// Edges of the outermost values' cells: beyond them a number is clipped, off by more than half a step.
+    /// Edges of the outermost values' cells: beyond them a number is clipped, off by more than half a step. Empty without
+    /// bits.
     pub fn clip(&self) -> (f32, f32) {
         let (low, high) = self.range();
         let (first, last) = match self.values.as_slice() {
             [first, second, .., before, last] => (second - first, last - before),
-            // One bit, or none.
-            _ => (high - low, high - low),
+            [first, last] => (last - first, last - first),
+            _ => return (f32::INFINITY, f32::NEG_INFINITY),
         };
         (low - first / 2.0, high + last / 2.0)
     }

@@ -107,6 +107,29 @@ fn a_graph_with_a_cycle_an_unprovable_range_an_escape_or_an_unknown_field_is_ref
 }
 
 #[test]
+fn positions_without_bits_are_refused_where_all_are_or_a_weight_isnt_zero_and_single_bits_without_an_offset()
+{
+    let lists = |header: &mut Value, change: &dyn Fn(&mut Vec<Value>)| {
+        with_graph(header, |json| {
+            let conv = &mut json["nodes"][1]["op"]["conv"];
+            let mut lists = vec![conv["weight_exponents"][0].clone(); 16];
+            change(&mut lists);
+            conv["weight_exponents"] = json!(lists);
+            conv.as_object_mut().unwrap().remove("weight_offset");
+        });
+    };
+    let bits = "node conv1: weight bits: expected 2 to 8";
+    refused("no list with bits", bits, |header| lists(header, &|lists| lists.fill(json!([]))));
+    refused("one empty list", bits, |header| lists(header, &|lists| *lists = vec![json!([])]));
+    refused("a sign alone", bits, |header| lists(header, &|lists| lists[3] = json!([3])));
+    refused("nine bits", bits, |header| {
+        lists(header, &|lists| lists[3] = json!([0, 1, 2, 3, 4, 5, 6, 7, 8]))
+    });
+    let code = "weight code: expected a signed integer of 0 bits at position 5";
+    refused("a weight without bits", code, |header| lists(header, &|lists| lists[5] = json!([])));
+}
+
+#[test]
 fn weights_outside_their_bits_and_extra_tensors_are_refused() {
     let checkpoint = small();
     let (header, mut data) = split(&checkpoint.to_bytes());

@@ -44,7 +44,7 @@ fn products(criterion: &mut Criterion) {
         let checkpoint = random_arch(1, &arch, &BitPlan::uniform(&arch, weight_bits, ACT_BITS));
         for name in ["layer1.0.conv1", "layer3.0.conv2"] {
             let (conv, codes, lanes) = conv(&checkpoint, name);
-            let products = Products { conv, lanes };
+            let products = Products::new(conv, lanes);
             let rows = vec![7; conv.positions() * conv.in_channels * lanes];
             let gate: &Gate = &|party, lap| {
                 if party.is_server() {

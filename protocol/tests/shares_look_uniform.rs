@@ -75,7 +75,7 @@ fn product_shares_are_uniform_at_both_parties_whatever_weights_and_inputs() {
     let (name, conv) = first_conv(&checkpoint);
     let codes = &checkpoint.weights().layers[name].codes;
     let lanes = 1 << 10;
-    let products = Products { conv, lanes };
+    let products = Products::new(conv, lanes);
     let zeros = vec![0; conv.positions() * conv.in_channels * lanes];
     let ots = conv.weight_bits();
     let (server, client, _) = run_gate(

@@ -156,8 +156,8 @@ fn products() {
     let codes = &checkpoint.weights().layers[name].codes;
     // -1 - w has every bit flipped.
     let codes = [codes.clone(), codes.iter().map(|code| !code).collect()];
-    let products = Products { conv, lanes: 3 };
-    let rows = any_shares(conv.positions() * conv.in_channels * products.lanes);
+    let products = Products::new(conv, 3);
+    let rows = any_shares(conv.positions() * conv.in_channels * 3);
     check("products", conv.weight_bits(), (2, 0), &|party, secret| {
         if party.is_server() {
             let chosen = products.server_draw(party, &codes[secret])?;

@@ -53,8 +53,9 @@ pub struct Allocation {
     pub omega: f64,
     /// Sum of the prices' costs.
     pub cost: f64,
-    /// How much lower what is minimized could be at most, as a share of it; 0: this is the optimum.
-    pub gap: f64,
+    /// How much lower what is minimized could be at most, as a share of it. 0: this is the programme's optimum; `None`: the
+    /// relaxation took too long as well.
+    pub gap: Option<f64>,
 }
 
 /// One way of one layer: its choice, and the places of the bits it reads and puts out in [`Menu::act_bits`].
@@ -79,18 +80,21 @@ impl Problem<'_> {
     /// The best plan.
     ///
     /// # Errors
-    /// [`Error::Allocation`] if nothing is within the bound.
+    /// [`Error::Allocation`] if nothing is within the bound, [`Error::Solver`] if nothing was found in time.
     pub fn solve(&self, goal: Goal) -> Result<Allocation, Error> {
         let refuse = |error: ResolutionError| {
             let (Goal::Sensitivity(most) | Goal::Cost(most)) = goal;
             let (expected, next) =
                 (format!("a sum of at most {most:.6}"), "allow more, or offer more in [plan]");
-            Error::Allocation { expected, found: error.to_string(), next }
+            match error {
+                ResolutionError::Infeasible => Error::Allocation { expected, found: error.to_string(), next },
+                other => Error::Solver { reason: other.to_string() },
+            }
         };
         let (program, solution, least) = self.search(goal, false).map_err(refuse)?;
         let gap = match solution.status() {
-            SolutionStatus::Optimal => 0.0,
-            _ => 1.0 - self.search(goal, true).map_err(refuse)?.2 / least,
+            SolutionStatus::Optimal => Some(0.0),
+            _ => self.search(goal, true).ok().map(|(.., bound)| 1.0 - bound / least),
         };
         Ok(Allocation { gap, ..self.read(&solution, &program) })
     }
@@ -201,7 +205,7 @@ impl Problem<'_> {
 
     fn read(&self, solution: &impl Solution, Program { bits, ways }: &Program) -> Allocation {
         let chosen = |variable: &Variable| solution.value(*variable) > 0.5;
-        let mut allocation = Allocation { plan: BitPlan::default(), omega: 0.0, cost: 0.0, gap: 0.0 };
+        let mut allocation = Allocation { plan: BitPlan::default(), omega: 0.0, cost: 0.0, gap: None };
         for (index, (layer, ways)) in self.layers.iter().zip(ways).enumerate() {
             let Some((way, _)) = ways.iter().find(|(_, variable)| chosen(variable)) else { continue };
             let place = bits.get(&index).and_then(|bits| bits.iter().position(chosen));

@@ -28,7 +28,7 @@ pub struct Chosen {
     pub plan: BitPlan,
     /// The budget it keeps, if there is one.
     pub budget: Option<f64>,
-    /// [`Allocation::gap`] of its programme; none for the uniform plan.
+    /// [`Allocation::gap`] of its programme; none for the uniform plan too.
     pub gap: Option<f64>,
 }
 
@@ -45,7 +45,7 @@ impl Choice<'_> {
                 next: "add it to plan.algorithms, or give plan.budget instead of plan.sensitivity",
             })?;
             let Allocation { plan, gap, .. } = self.problem.solve(Goal::Cost(section.sensitivity * omega))?;
-            return Ok(Chosen { plan, budget: None, gap: Some(gap) });
+            return Ok(Chosen { plan, budget: None, gap });
         }
         let budget = if section.budget > 0.0 { section.budget } else { self.uniform.1.cost };
         let (plan, gap) = self.within(budget)?;
@@ -62,17 +62,18 @@ impl Choice<'_> {
         let (mut allowed, mut refused) = (budget, None);
         for _ in 0..SOLVED {
             match self.problem.solve(Goal::Sensitivity(allowed)) {
-                Err(error) => {
+                Err(error @ Error::Allocation { .. }) => {
                     refused = Some(error);
                     enough = allowed;
                 }
+                Err(error) => return Err(error),
                 Ok(found) => {
                     if (self.problem.cost)(&(self.forecast)(&found.plan)?) > budget {
                         too_much = allowed;
                     } else {
                         enough = allowed;
                         let better = best.as_ref().is_none_or(|(omega, ..)| found.omega < *omega);
-                        best = if better { Some((found.omega, found.plan, Some(found.gap))) } else { best };
+                        best = if better { Some((found.omega, found.plan, found.gap)) } else { best };
                     }
                 }
             }

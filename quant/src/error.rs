@@ -108,6 +108,12 @@ pub enum Error {
         /// The sample.
         found: f64,
     },
+    /// An integer programme that was neither solved nor found to have no solution.
+    #[error("plan: the solver gave up ({reason}); offer fewer bits in [plan]")]
+    Solver {
+        /// What it said.
+        reason: String,
+    },
     /// No plan fits.
     #[error("plan: expected {expected}, found {found}; {next}")]
     Allocation {

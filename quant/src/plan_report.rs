@@ -25,7 +25,8 @@ pub struct PlanReport {
     pub measure: &'static str,
     /// The budget, in that; `None` where the cheapest plan was looked for.
     pub budget: Option<f64>,
-    /// How far its sum may be from the optimum's, as a share; none where the uniform plan was kept.
+    /// How far its sum may be from the optimum of the programme it solves, as a share; none where that isn't known, or the
+    /// uniform plan was kept.
     pub gap: Option<f64>,
     /// What every layer takes of the plan, in the order of the network.
     pub layers: Vec<(String, Price)>,

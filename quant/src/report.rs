@@ -66,7 +66,7 @@ impl QuantizeReport {
             };
             counts.into_iter().rev().map(part).collect::<Vec<_>>().join(", ")
         };
-        let weights = count(&|layer| layer.mean_bits().to_string());
+        let weights = count(&|layer| ((layer.mean_bits() * 100.0).round() / 100.0).to_string());
         let activations = count(&|layer| layer.act_bits.to_string());
         let algorithms = count(&|layer| layer.algorithm.name().to_owned());
         format!("weights {weights}; activations {activations}; {algorithms}")

@@ -43,6 +43,9 @@ fn quantize_rows(
     exponents: &[Vec<i32>],
     codebook: &Codebook,
 ) -> Tensor<3> {
+    if codebook.bits() == 0 {
+        return u.zeros_like();
+    }
     let [positions, out, inputs] = u.dims();
     let ((low, high), (_, largest)) = (codebook.clip(), codebook.range());
     let [rows, groups] = log2_step.dims();

@@ -47,8 +47,8 @@ struct Layer {
 #[derive(Default, Serialize)]
 struct ConvColumns {
     algorithm: Option<&'static str>,
-    /// The mean over taps, where they differ.
-    weight_bits: Option<f64>,
+    /// The mean over taps, a fraction where they differ.
+    weight_bits: Option<serde_json::Number>,
     exponents: Option<Exponents>,
     weight_offset: Option<u8>,
     /// Bits of the activation; none for accumulators.
@@ -161,7 +161,7 @@ impl ConvColumns {
         };
         Self {
             algorithm: Some(conv.algorithm.name()),
-            weight_bits: Some(conv.mean_bits()),
+            weight_bits: whole_or_fraction(conv.mean_bits()),
             exponents: Some(exponents),
             weight_offset: Some(conv.weight_offset),
             act_bits: match &conv.output {
@@ -173,6 +173,11 @@ impl ConvColumns {
     }
 }
 
+/// `4`, not `4.0`.
+fn whole_or_fraction(mean: f64) -> Option<serde_json::Number> {
+    if mean.fract() == 0.0 { Some((mean as u64).into()) } else { serde_json::Number::from_f64(mean) }
+}
+
 impl Layer {
     fn row(&self) -> Vec<String> {
         let number = |value: Option<usize>| value.map_or_else(String::new, |value| value.to_string());
@@ -182,7 +187,10 @@ impl Layer {
             self.op.to_owned(),
             conv.algorithm.unwrap_or_default().to_owned(),
             conv.exponents_text(),
-            conv.weight_bits.map_or_else(String::new, output::bits),
+            conv.weight_bits
+                .as_ref()
+                .and_then(serde_json::Number::as_f64)
+                .map_or_else(String::new, output::bits),
             number(conv.act_bits.map(usize::from)),
             number(conv.ring_bits.map(usize::from)),
             megabytes(self.predicted_bytes),

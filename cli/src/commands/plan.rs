@@ -58,9 +58,11 @@ fn facts(report: &PlanReport) -> String {
     let budget = report.budget.map(|budget| format!("{budget:.3} {}", report.measure));
     let budget = budget.unwrap_or_else(|| "the least".to_owned());
     let gap = match report.gap {
-        Some(gap) if gap > 0.0 => format!("at most {:.2}%, the search was cut off", 100.0 * gap),
-        Some(_) => "0%, proven".to_owned(),
-        None => "the uniform plan was the best found".to_owned(),
+        Some(gap) if gap > 0.0 => {
+            format!("at most {:.2}% of its programme, the search was cut off", 100.0 * gap)
+        }
+        Some(_) => "0%, proven for its programme".to_owned(),
+        None => "not known".to_owned(),
     };
     let seconds: Vec<String> =
         report.seconds.iter().map(|(part, seconds)| format!("{part} {seconds:.0} s")).collect();

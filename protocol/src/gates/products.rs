@@ -24,12 +24,12 @@ use crate::ot::{ChosenOts, Correlation, CotShape, OfferedOts};
 use crate::ring::pack::packed_bytes;
 
 /// The public shape of one convolution's products.
-#[derive(Clone, Copy)]
 pub struct Products<'c> {
-    /// The convolution.
-    pub conv: &'c Conv,
+    conv: &'c Conv,
     /// Columns times batch: how many elements a row has.
-    pub lanes: usize,
+    lanes: usize,
+    /// First OT of every position, and one past the last.
+    starts: Vec<usize>,
 }
 
 /// What one OT is about.
@@ -40,7 +40,17 @@ struct WeightBit {
     bit: usize,
 }
 
-impl Products<'_> {
+impl<'c> Products<'c> {
+    /// Products of a convolution whose rows have `lanes` elements: columns times batch.
+    pub fn new(conv: &'c Conv, lanes: usize) -> Self {
+        let pairs = conv.out_channels * conv.in_channels;
+        let mut starts = vec![0];
+        for position in 0..conv.positions() {
+            starts.push(starts[position] + pairs * conv.exponents(position).len());
+        }
+        Self { conv, lanes, starts }
+    }
+
     /// First message, from the server: its weight bits choose. `codes` is `[positions][out][in]`.
     ///
     /// # Errors
@@ -157,13 +167,10 @@ impl Products<'_> {
     }
 
     /// OTs are ordered as `[positions][out][in][bits of the position]`; a position may have none.
-    fn weight_bit(&self, mut ot: usize) -> WeightBit {
-        let (mut position, mut bits) = (0, self.conv.exponents(0).len());
-        while ot >= self.pairs() * bits {
-            ot -= self.pairs() * bits;
-            position += 1;
-            bits = self.conv.exponents(position).len();
-        }
+    fn weight_bit(&self, ot: usize) -> WeightBit {
+        // The last of equal starts is that of the position with bits.
+        let position = self.starts.partition_point(|&start| start <= ot) - 1;
+        let (ot, bits) = (ot - self.starts[position], self.conv.exponents(position).len());
         let (pair, in_channels) = (ot / bits, self.conv.in_channels);
         WeightBit { position, out: pair / in_channels, input: pair % in_channels, bit: ot % bits }
     }

@@ -24,7 +24,12 @@ impl<'g> Convolution<'g> {
     }
 
     pub(super) fn products(&self) -> Products<'g> {
-        Products { conv: self.conv, lanes: self.layout.columns() * self.batch }
+        Products::new(self.conv, self.lanes())
+    }
+
+    /// Columns of all images.
+    fn lanes(&self) -> usize {
+        self.layout.columns() * self.batch
     }
 
     /// Rows `[positions][in][lanes]` of the products, from the input `[batch][in][height][width]`.
@@ -34,7 +39,7 @@ impl<'g> Convolution<'g> {
 
     /// Accumulators `[batch][out][height][width]` from products `[taps][out][lanes]`.
     pub(super) fn accumulate(&self, mut products: Vec<u64>) -> Shares {
-        let lanes = self.products().lanes;
+        let lanes = self.lanes();
         for (index, row) in products.chunks_exact_mut(lanes).enumerate() {
             let shift = self.conv.tap_shift(index / self.conv.out_channels, index % self.conv.out_channels);
             row.iter_mut().for_each(|sum| *sum <<= shift);

@@ -113,7 +113,7 @@ proptest! {
             let want = combinations.iter().filter(|c| other(c) <= bound).map(of).fold(f64::MAX, f64::min);
             let goal = if cost_is_bounded { Goal::Sensitivity(bound) } else { Goal::Cost(bound) };
             let found = problem.solve(goal).unwrap();
-            prop_assert_eq!(found.gap, 0.0);
+            prop_assert_eq!(found.gap, Some(0.0));
             let [relaxed, least] = [true, false].map(|relaxed| problem.search(goal, relaxed).unwrap().2);
             prop_assert!(relaxed <= least + 1e-6 && relaxed > 0.0);
             let pair = (found.omega, found.cost);

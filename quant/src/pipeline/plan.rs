@@ -58,7 +58,7 @@ impl Pipeline {
         let pricing = Pricing { network: &network, normalization, classes: &classes, ot: OtKind::Ferret };
         let offer = self.offer(&pricing, hooks)?;
         let Decision { choice: Chosen { plan, budget, gap }, chosen, uniform, sweep } =
-            self.decide(&pricing, &offer)?;
+            self.decide(&pricing, &offer, hooks)?;
         let names = || offer.layers.iter().map(|layer| layer.layer.clone());
         let layers = names().zip(pricing.shares(&plan)?).collect();
         let spreads = names().zip(network.replan(&plan)?.spreads()).collect();
@@ -83,7 +83,7 @@ impl Pipeline {
         Ok(found)
     }
 
-    fn decide(&self, pricing: &Pricing<'_>, offer: &Offer) -> Result<Decision, Error> {
+    fn decide(&self, pricing: &Pricing<'_>, offer: &Offer, hooks: &Hooks<'_>) -> Result<Decision, Error> {
         let section = &self.recipe.plan;
         let cost = measure(section.measure);
         let Offer { menu, layers, prices } = offer;
@@ -93,14 +93,18 @@ impl Pipeline {
             Ok(Judged { omega: pricing.network.of(plan)?, price, cost: cost(&price) })
         };
         let uniform = self.uniform_plan()?;
-        let forecast = |plan: &BitPlan| pricing.forecast(plan);
+        // Once for every programme solved.
+        let forecast = |plan: &BitPlan| go_on(hooks).and_then(|()| pricing.forecast(plan));
         let choice =
             Choice { problem: &problem, forecast: &forecast, uniform: (&uniform, judged(&uniform)?) };
         let found = choice.of(section)?;
         let chosen = judged(&found.plan)?;
-        let sweep =
-            SWEEP.iter().filter_map(|share| problem.solve(Goal::Sensitivity(share * chosen.cost)).ok());
-        let sweep = sweep.map(|found| SweepRow { cost: found.cost, omega: found.omega }).collect();
+        let mut sweep = Vec::new();
+        for share in SWEEP {
+            go_on(hooks)?;
+            let found = problem.solve(Goal::Sensitivity(share * chosen.cost)).ok();
+            sweep.extend(found.map(|found| SweepRow { cost: found.cost, omega: found.omega }));
+        }
         Ok(Decision { choice: found, chosen, uniform: choice.uniform.1, sweep })
     }
 
@@ -168,8 +172,7 @@ impl Pipeline {
         let progress = |stage: &'static str| {
             move |done, total| {
                 report(hooks, stage, done, total);
-                let stopped = hooks.stop.load(Ordering::Relaxed);
-                if stopped { Err(Error::Stopped { what: "before the plan" }) } else { Ok(()) }
+                go_on(hooks)
             }
         };
         let menu = menu(&self.recipe.plan);
@@ -184,6 +187,11 @@ impl Pipeline {
         write_whole(&self.out.join("plan.json"), &serde_json::to_vec_pretty(found).unwrap_or_default())?;
         write_toml(&found.path, &found.plan)
     }
+}
+
+fn go_on(hooks: &Hooks<'_>) -> Result<(), Error> {
+    let stopped = hooks.stop.load(Ordering::Relaxed);
+    if stopped { Err(Error::Stopped { what: "before the plan" }) } else { Ok(()) }
 }
 
 fn menu(section: &PlanSection) -> Menu {

@@ -12,6 +12,10 @@ use super::{Hooks, Pipeline};
 use crate::stages::{hash_inputs, hash_tensors};
 use crate::{Error, fold};
 
+/// Counts up when the gradients change: what was trained by an earlier rule isn't taken for finished, or resumed. 2: weights
+/// are clipped half a step beyond their outermost value.
+const RULE: u32 = 2;
+
 /// One training at one plan.
 pub(super) struct Phase {
     /// `qat-8`, `qat-6`, …, and `qat` for the last.
@@ -58,7 +62,7 @@ impl Pipeline {
         let gradual =
             bits.iter().map(|&bits| (format!("qat-{bits}"), qat.phase(), at_least(&self.plan, bits)));
         let last = ("qat".to_owned(), qat.fit.clone(), self.plan.clone());
-        let mut inputs = hash_inputs(&[&self.float_inputs, &qat.domain, &qat.batch_norm]);
+        let mut inputs = hash_inputs(&[&self.float_inputs, &qat.domain, &qat.batch_norm, &RULE]);
         let phase = |(stage, section, plan): (String, FitSection, BitPlan)| {
             inputs = hash_inputs(&[&inputs, &section, &plan]);
             Phase { stage, section, plan, inputs: inputs.clone() }
@@ -101,7 +105,7 @@ impl Pipeline {
         if phase.section.steps > 0 {
             let teacher = self.float_net(float)?;
             let (start, float) = (hash_tensors(&net.to_tensors()), hash_tensors(float));
-            let identity = hash_inputs(&[&self.arch, &phase.plan, &start, &float]);
+            let identity = hash_inputs(&[&self.arch, &phase.plan, &start, &float, &RULE]);
             let config = self.fit_config(&phase.section, &phase.stage, identity);
             net = self.fit(&phase.stage, net, Some(&|pixels| teacher.logits(pixels)), &config, hooks)?;
         }

@@ -17,6 +17,9 @@ pub(super) const MOST_BITS: u8 = 8;
 /// 6% of Ω.
 const TEMPER: f64 = 0.75;
 
+/// Least second derivative of a tap in that, as a share of its layer's mean.
+const SMALLEST: f64 = 1e-4;
+
 impl Sensitivity<'_> {
     /// Adds the best choice of every mean of [`Menu::tap_bits`] to all layers that may have this algorithm.
     pub(super) fn add_tap_bits(
@@ -55,13 +58,17 @@ impl Sensitivity<'_> {
 
 /// The choice of `mean` bits a tap with about the least Ω, for squared errors `[bits][tap]` and second derivatives by tap.
 fn choice(algorithm: Algorithm, mean: f64, derivatives: &[f64], errors: &[&Vec<f64>]) -> WeightChoice {
-    let omega = |tap: usize, bits: u8| derivatives[tap] * errors[usize::from(bits)][tap];
-    let total = (mean * derivatives.len() as f64).round() as usize;
-    let tempered = |tap: usize, bits: u8| match omega(tap, 0) {
-        whole if whole > 0.0 => omega(tap, bits) * whole.powf(TEMPER - 1.0),
-        _ => 0.0,
+    let error = |tap: usize, bits: u8| errors[usize::from(bits)][tap];
+    let taps = derivatives.len();
+    // An estimate by products may be negative for a small tap, which isn't free for that.
+    let least = SMALLEST * derivatives.iter().sum::<f64>() / taps as f64;
+    let weight = |tap: usize| match derivatives[tap].max(least) * error(tap, 0) {
+        whole if whole > 0.0 => whole.powf(TEMPER) / error(tap, 0),
+        _ => f64::MIN_POSITIVE,
     };
-    let bits = allocate(derivatives.len(), total, &tempered);
+    let weights: Vec<f64> = (0..taps).map(weight).collect();
+    let total = (mean * taps as f64).round() as usize;
+    let bits = allocate(taps, total, &|tap, bits| weights[tap] * error(tap, bits));
     let each =
         |of: &dyn Fn(usize, u8) -> f64| bits.iter().enumerate().map(|(tap, &bits)| of(tap, bits)).sum();
     WeightChoice {
@@ -69,23 +76,29 @@ fn choice(algorithm: Algorithm, mean: f64, derivatives: &[f64], errors: &[&Vec<f
         bits: bits.iter().copied().max().unwrap_or(1),
         exponents: None,
         mid_rise: true,
-        error: each(&|tap, bits| errors[usize::from(bits)][tap]),
-        omega: each(&omega),
+        error: each(&error),
+        omega: each(&|tap, bits| derivatives[tap] * error(tap, bits)),
         tap_bits: Some(bits),
     }
 }
 
-/// Bits of every tap, `total` in all, of least `Σ omega(tap, bits)`: bit by bit to the tap that gains most, which is best as a
-/// tap's Ω falls more slowly with every bit.
-fn allocate(taps: usize, total: usize, omega: &dyn Fn(usize, u8) -> f64) -> Vec<u8> {
-    let mut bits = vec![0; taps];
-    for _ in 0..total {
-        let gain = |tap: usize| omega(tap, bits[tap]) - omega(tap, bits[tap] + 1);
-        let open = (0..taps).filter(|&tap| bits[tap] < MOST_BITS);
-        let Some(best) = open.max_by(|&a, &b| gain(a).total_cmp(&gain(b))) else { break };
-        bits[best] += 1;
+/// Bits of every tap, `total` in all, of least `Σ loss(tap, bits)`: tap by tap, the best for every number of bits spent so far.
+fn allocate(taps: usize, total: usize, loss: &dyn Fn(usize, u8) -> f64) -> Vec<u8> {
+    let total = total.min(taps * usize::from(MOST_BITS));
+    let mut best: Vec<Option<(f64, Vec<u8>)>> = vec![None; total + 1];
+    best[0] = Some((0.0, Vec::new()));
+    for tap in 0..taps {
+        let spend = |spent: usize| {
+            let ways = (0..=MOST_BITS.min(spent.try_into().unwrap_or(MOST_BITS))).filter_map(|bits| {
+                let (sum, before) = best[spent - usize::from(bits)].as_ref()?;
+                Some((sum + loss(tap, bits), bits, before))
+            });
+            let (sum, bits, before) = ways.min_by(|a, b| a.0.total_cmp(&b.0))?;
+            Some((sum, [before.as_slice(), &[bits]].concat()))
+        };
+        best = (0..=total).map(spend).collect();
     }
-    bits
+    best.pop().flatten().map_or_else(|| vec![0; taps], |(_, bits)| bits)
 }
 
 #[cfg(test)]
@@ -97,18 +110,29 @@ mod tests {
     proptest! {
         #[test]
         fn bits_of_taps_are_the_best_of_all_for_that_total(
-            scales in prop::collection::vec(0.001..1.0_f64, 4),
+            losses in prop::collection::vec(prop::collection::vec(0.0..1.0_f64, 9), 4),
             total in 1..=16_usize,
         ) {
-            // Rounding errors fall to a quarter or so with every bit.
-            let omega = |tap: usize, bits: u8| scales[tap] * 4.0_f64.powi(-i32::from(bits));
-            let sum = |bits: &[u8]| bits.iter().enumerate().map(|(tap, &bits)| omega(tap, bits)).sum::<f64>();
-            let found = allocate(4, total, &omega);
+            let loss = |tap: usize, bits: u8| losses[tap][usize::from(bits)];
+            let sum = |bits: &[u8]| bits.iter().enumerate().map(|(tap, &bits)| loss(tap, bits)).sum::<f64>();
+            let found = allocate(4, total, &loss);
             prop_assert_eq!(found.iter().map(|&bits| usize::from(bits)).sum::<usize>(), total);
             let all = (0..9_u32.pow(4)).map(|code| [0, 1, 2, 3].map(|tap| (code / 9_u32.pow(tap) % 9) as u8));
             let same = all.filter(|bits| bits.iter().map(|&bits| usize::from(bits)).sum::<usize>() == total);
             let best = same.map(|bits| sum(&bits)).fold(f64::MAX, f64::min);
             prop_assert!((sum(&found) - best).abs() < 1e-12);
         }
+    }
+
+    #[test]
+    fn a_tap_whose_estimate_is_negative_and_a_layer_without_any_get_bits_too() {
+        let errors: Vec<Vec<f64>> = (0..=8).map(|bits| vec![4.0_f64.powi(-bits); 4]).collect();
+        let errors: Vec<&Vec<f64>> = errors.iter().collect();
+        let bits = |mean: f64, derivatives: &[f64]| {
+            choice(Algorithm::F2x2, mean, derivatives, &errors).tap_bits.unwrap()
+        };
+        assert!(bits(5.0, &[1.0, 1.0, 1.0, 0.0])[3] >= 1);
+        assert_eq!(bits(3.0, &[0.0; 4]).iter().sum::<u8>(), 12);
+        assert_eq!(bits(3.0, &[1.0; 4]), [3; 4]);
     }
 }

@@ -1,6 +1,6 @@
 //! From kernels to quantized tap weights, and back for gradients.
 //!
-//! `U = (G⊗G)·(w·factors)` is rounded to the codebook of its layer at a power-of-two step for each tap and output
+//! `U = (G⊗G)·(w·factors)` is rounded to the codebook of its layer or tap at a power-of-two step for each tap and output
 //! channel. Gradients pass straight through the rounding and stop where a weight is clipped, off by more than half a step; a
 //! step's gradient is that of learned step sizes (Esser et al. 2020, eq. 3), with respect to its logarithm.
 

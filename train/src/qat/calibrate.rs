@@ -38,7 +38,7 @@ impl QatNet {
         for (index, (spec, best)) in net.specs.iter().zip(best).enumerate() {
             let output = wiring.requantized_at(&net.arch, index);
             let floor = |position: usize, gain: i32| {
-                let below = (spec.bits(position) + FINEST_BELOW_OUTPUT + gain).min(FINEST_OF_ALL);
+                let below = (spec.codebook(position).bits() + FINEST_BELOW_OUTPUT + gain).min(FINEST_OF_ALL);
                 output.map_or(i32::MIN, |output| output - below - wiring.input(index))
             };
             // All-zero groups get the coarsest exponent of the layer, which never makes an accumulator finer.
@@ -75,7 +75,7 @@ fn least_error(spec: &LayerSpec, taps: &[f32]) -> Vec<Option<i32>> {
         each.filter(|(at, _)| groups == 1 || at % out == group).flat_map(|(_, row)| row).copied().collect()
     };
     let row = |(position, row): (usize, &[f32])| -> Vec<Option<i32>> {
-        let codebook = &spec.codebooks[position.min(spec.codebooks.len() - 1)];
+        let codebook = spec.codebook(position);
         (0..groups).map(|group| codebook.best_exponent(&channel(row, group))).collect()
     };
     taps.chunks(taps.len() / rows).enumerate().flat_map(row).collect()

@@ -50,9 +50,9 @@ impl LayerSpec {
         TapQuantizer { codebooks: self.codebooks.clone(), exponents: exponents.to_vec() }
     }
 
-    /// Bits of the codes at a position.
-    pub(super) fn bits(&self, position: usize) -> i32 {
-        self.codebooks[position.min(self.codebooks.len() - 1)].bits()
+    /// What a position's codes stand for.
+    pub(super) fn codebook(&self, position: usize) -> &Codebook {
+        &self.codebooks[position.min(self.codebooks.len() - 1)]
     }
 
     /// Exponents `[taps][out]` of steps `[rows][groups]`.

@@ -71,11 +71,11 @@ fn export_holds_codes_of_the_planned_bits_and_shifts_of_the_wired_scales() {
         let [out, inputs, ..] = spec.shape;
         let positions = spec.step_shape()[0].max(spec.shape[2] * spec.shape[3]);
         assert_eq!(layer.codes.len(), positions * out * inputs);
-        let half = 1_i16 << (spec.bits(0) - 1);
+        let half = 1_i16 << (spec.codebook(0).bits() - 1);
         assert!(layer.codes.iter().all(|&code| (-half..half).contains(&i16::from(code))));
         assert_eq!(layer.bias.len(), out);
         assert_eq!(layer.output_shifts.is_empty(), spec.act_bits.is_none());
-        let finest = spec.bits(0) + 7;
+        let finest = spec.codebook(0).bits() + 7;
         assert!(layer.output_shifts.iter().all(|&shift| i32::from(shift) <= finest), "{}", layer.name);
     }
     let shortcuts: Vec<usize> = layers.iter().map(|layer| layer.shortcut_shifts.len()).collect();
@@ -92,7 +92,7 @@ fn taps_are_no_finer_than_their_gain_and_exact_sums_allow() {
             let plan = BitPlan::uniform(&tiny_arch(), weight_bits, 6).with_tiles(tiles);
             let net = planned(&plan, &Device::flex());
             for (layer, spec) in net.export().unwrap().iter().zip(&net.specs) {
-                let most = (spec.bits(0) + 6 + gain).min(14);
+                let most = (spec.codebook(0).bits() + 6 + gain).min(14);
                 assert!(layer.output_shifts.iter().all(|&shift| i32::from(shift) <= most), "{}", layer.name);
             }
         }

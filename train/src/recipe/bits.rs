@@ -85,7 +85,8 @@ impl BitsSection {
         }
         for (name, bits) in &self.layers {
             let layer = layer_of(&mut plan, arch, name, "bits.layers")?;
-            if let Some(weight) = bits.weight.filter(|&weight| f64::from(weight) != layer.mean_bits()) {
+            let same = |&weight: &u8| layer.tap_bits.is_none() && weight == layer.weight_bits;
+            if let Some(weight) = bits.weight.filter(|weight| !same(weight)) {
                 // Re-weighted exponents and bits of taps belong to the number of bits they were chosen for.
                 *layer = layer.clone().with_weight_bits(weight);
             }

@@ -217,7 +217,7 @@ fn matmul(n: usize, ot: OtKind) -> Primitive {
     let columns = n.div_ceil(SIDE * SIDE);
     let gate = move |party: &mut Party<'_>| -> Result<Online, Error> {
         let conv = matrix();
-        let products = Products { conv: &conv, lanes: columns };
+        let products = Products::new(&conv, columns);
         if party.is_server() {
             let half = 1 << (WEIGHT_BITS - 1);
             let codes: Vec<i8> = (0..SIDE * SIDE).map(|index| (index * 7 % 16) as i8 - half).collect();
