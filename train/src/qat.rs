@@ -6,7 +6,6 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use eqo_checkpoints::arch::{Arch, ArchNode};
 use eqo_checkpoints::plan::BitPlan;
-use eqo_checkpoints::scales::round_half_up;
 use eqo_datasets::{Dataset, Normalization};
 use ndarray::ArrayD;
 
@@ -209,26 +208,6 @@ impl QatNet {
 
     fn has_kernels(&self, device: &Device) -> bool {
         !self.generic && ops::runs_here(device)
-    }
-
-    /// Exponents of every layer's weight codes in force, `[layer][rows][groups]`. Taps without bits have the coarsest of their
-    /// group, so that they never decide an accumulator's scale.
-    fn step_exponents(&self) -> Vec<Vec<Vec<i32>>> {
-        let layer = |(layer, spec): (&QatLayer, &LayerSpec)| {
-            let rounded = to_host(&layer.log2_step.val()).mapv(|step| round_half_up(step) as i32);
-            let rows: Vec<Vec<i32>> = rounded.outer_iter().map(|row| row.iter().copied().collect()).collect();
-            let has_bits = |row: usize| spec.codebook(row).bits() > 0;
-            let coarsest =
-                |group: usize| (0..rows.len()).filter(|&row| has_bits(row)).map(|row| rows[row][group]).max();
-            let in_force = |(row, own): (usize, &Vec<i32>)| -> Vec<i32> {
-                let step = |(group, &own): (usize, &i32)| {
-                    if has_bits(row) { own } else { coarsest(group).unwrap_or(own) }
-                };
-                own.iter().enumerate().map(step).collect()
-            };
-            rows.iter().enumerate().map(in_force).collect()
-        };
-        self.layers.iter().zip(&self.specs).map(layer).collect()
     }
 
     /// Tap weights `[positions, out, in]` before quantization, as this device's forward pass computes them: the input's

@@ -55,6 +55,19 @@ impl LayerSpec {
         &self.codebooks[position.min(self.codebooks.len() - 1)]
     }
 
+    /// Exponents of steps `[rows][groups]`, those of rows without bits replaced by the coarsest of their group, so that they
+    /// never decide an accumulator's scale.
+    pub(super) fn in_force(&self, rows: &[Vec<i32>]) -> Vec<Vec<i32>> {
+        let has_bits = |row: usize| self.codebook(row).bits() > 0;
+        let kept = || (0..rows.len()).filter(|&row| has_bits(row)).map(|row| &rows[row]);
+        let coarsest = |group: usize| kept().map(|row| row[group]).max();
+        let of_group = |row: usize, group: usize| match has_bits(row) {
+            true => rows[row][group],
+            false => coarsest(group).unwrap_or(rows[row][group]),
+        };
+        (0..rows.len()).map(|row| (0..rows[row].len()).map(|group| of_group(row, group)).collect()).collect()
+    }
+
     /// Exponents `[taps][out]` of steps `[rows][groups]`.
     pub(super) fn by_channel(&self, exponents: &[Vec<i32>]) -> Vec<Vec<i32>> {
         let out = self.shape[0];

@@ -1,12 +1,13 @@
 //! Exponents through the network: every node's scale, and what meets in every layer.
 
 use eqo_checkpoints::arch::{Arch, ArchNode, ArchOp, Shortcut};
-use eqo_checkpoints::scales::{LayerScales, Meeting, accumulator_exponents};
+use eqo_checkpoints::scales::{LayerScales, Meeting, accumulator_exponents, round_half_up};
 
-use super::QatNet;
 use super::spec::LayerSpec;
+use super::{QatLayer, QatNet};
 use crate::Result;
 use crate::interpret::{has_weights, weighted_nodes};
+use crate::tensors::to_host;
 
 /// Exponents of one forward pass.
 pub(super) struct Wiring {
@@ -30,6 +31,16 @@ struct OwnedMeeting {
 }
 
 impl QatNet {
+    /// Exponents of every layer's weight codes in force, `[layer][rows][groups]`.
+    pub(super) fn step_exponents(&self) -> Vec<Vec<Vec<i32>>> {
+        let layer = |(layer, spec): (&QatLayer, &LayerSpec)| {
+            let rounded = to_host(&layer.log2_step.val()).mapv(|step| round_half_up(step) as i32);
+            let rows: Vec<Vec<i32>> = rounded.outer_iter().map(|row| row.iter().copied().collect()).collect();
+            spec.in_force(&rows)
+        };
+        self.layers.iter().zip(&self.specs).map(layer).collect()
+    }
+
     /// Follows the exponents from the image to the logits, with the activation scales in force.
     pub(super) fn wiring(&self) -> Wiring {
         let outputs = self.activation_exponents();
