@@ -1,7 +1,7 @@
 //! Bits of their own for every tap of a Winograd layer.
 //!
-//! The taps that see low frequencies, above all the one that sees the tile's mean, carry most of what the loss minds: their
-//! second derivatives are up to thousands of times those of the corners, because activations behind a ReLU are smooth and
+//! The taps that see low frequencies, above all the one that sees the tile's mean, carry most of what the loss minds: their Ω is
+//! up to a thousand times that of the corners, because activations behind a ReLU are smooth and
 //! positive. A bit more there is worth more than a bit less everywhere else, and costs as much at every tap.
 
 use eqo_checkpoints::winograd::Algorithm;
