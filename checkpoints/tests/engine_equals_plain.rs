@@ -82,7 +82,7 @@ fn nearly_all_random_networks_depend_on_their_image() {
             (0..16).map(|image| engine.run(&random_image(image, &checkpoint)).unwrap()).collect();
         logits.len() == 1
     };
-    for (algorithm, most) in [(Algorithm::F2x2, 3), (Algorithm::F4x4, 8)] {
+    for (algorithm, most) in [(Algorithm::F2x2, 3), (Algorithm::F4x4, 6)] {
         let found = (0..100).filter(|&seed| constant(algorithm, seed)).count();
         assert!(found <= most, "{algorithm:?}: {found} of 100 networks ignore their image");
     }

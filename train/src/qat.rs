@@ -10,7 +10,6 @@ use eqo_datasets::{Dataset, Normalization};
 use ndarray::ArrayD;
 
 use crate::classifier::Classifier;
-use crate::curvature::{FloatTaps, TapLayer};
 use crate::interpret::{self, Nodes};
 use crate::kernels::{ActivationQuantizer, TapQuantizer};
 use crate::ops::{self, ConvSpec, Rounding, Weights};
@@ -22,6 +21,7 @@ use crate::{Result, pixels, state_dict};
 mod calibrate;
 mod domain;
 mod export;
+mod float;
 mod folded;
 mod live;
 mod outliers;
@@ -189,36 +189,12 @@ impl QatNet {
         scales.map(|scale| scale.map(|scale| quantizer::exponent_of(&scale.val()))).collect()
     }
 
-    /// The float network that this one rounds.
-    #[must_use]
-    pub fn float_network(&self) -> FloatTaps {
-        let device = self.device().without_autodiff().autodiff();
-        let net = self.clone().valid();
-        let layers = net.specs.iter().zip(&net.layers).enumerate().map(|(index, (spec, layer))| {
-            let bias = Tensor::from_data(layer.folded().1.into_data(), &device);
-            TapLayer::new(&spec.name, &net.float_taps(index), bias, spec.geometry, spec.act_bits.is_some())
-        });
-        let layers = layers.collect();
-        FloatTaps { arch: self.arch.clone(), layers, normalization: self.normalization, device }
-    }
-
     fn device(&self) -> Device {
         self.layers.first().map(|layer| layer.weight.val().device()).unwrap_or_default()
     }
 
     fn has_kernels(&self, device: &Device) -> bool {
         !self.generic && ops::runs_here(device)
-    }
-
-    /// Tap weights `[positions, out, in]` before quantization, as this device's forward pass computes them: the input's
-    /// constant factors, then `(G⊗G)·w`.
-    fn float_taps(&self, index: usize) -> Vec<f32> {
-        let (spec, (weight, _)) = (&self.specs[index], self.layers[index].folded());
-        let values = |tensor: TensorData| tensor.iter::<f32>().collect::<Vec<f32>>();
-        if self.has_kernels(&weight.device()) {
-            return spec.tap_map.taps(&values(weight.into_data()));
-        }
-        values(spec.generic_taps(weight).into_data())
     }
 }
 

@@ -106,10 +106,10 @@ fn exponents(network: &mut Network, positions: usize) -> Vec<Vec<u8>> {
     let (rng, mid_rise) = (&mut network.rng, network.mid_rise);
     let gap = if rng.random_bool(0.5) { 0.2 } else { 0.0 };
     let lists = if rng.random_bool(0.3) { positions } else { 1 };
-    let bits = |place: usize| match rng.random_range(0..=9_u8) {
+    let bits = |place: usize| match rng.random_range(0..16) {
         0 if place > 0 => 0,
-        0 | 1 | 9 if mid_rise && lists > 1 => 1,
-        bits => bits.clamp(2, 8),
+        1..=3 if mid_rise && lists > 1 => 1,
+        _ => rng.random_range(2..=8_u8),
     };
     let bits: Vec<u8> = (0..lists).map(bits).collect();
     let most = bits.iter().copied().max().unwrap_or(0);
