@@ -4,10 +4,9 @@
 
 mod common;
 
-use common::{both, requantize, reveal, run_gate, share};
-use eqo_checkpoints::Checkpoint;
+use common::{both, first_conv, requantize, reveal, run_gate, share};
 use eqo_checkpoints::cost::Group;
-use eqo_checkpoints::graph::{Conv, Op};
+use eqo_checkpoints::graph::Conv;
 use eqo_checkpoints::testing::{Spec, random_checkpoint};
 use eqo_protocol::gates::products::Products;
 use eqo_protocol::gates::requantize::Requantization;
@@ -60,26 +59,37 @@ fn extended_shares_of_one_value_are_uniform_at_both_parties() {
     }
 }
 
-/// The only convolution but the last of a small network.
-fn first_conv(checkpoint: &Checkpoint) -> (&str, &Conv) {
-    let conv = checkpoint.graph().nodes().iter().find_map(|node| match &node.op {
-        Op::Conv(conv) => Some((node.name.as_str(), conv)),
-        _ => None,
-    });
-    conv.unwrap()
-}
-
+/// What no OT contributes to is public: taps without bits have no product, and a tap's lowest exponent divides its products.
 #[test]
 fn product_shares_are_uniform_at_both_parties_whatever_weights_and_inputs() {
-    let checkpoint = random_checkpoint(4, &Spec::new([1, 4, 4], 2, vec![]));
-    let (name, conv) = first_conv(&checkpoint);
-    let codes = &checkpoint.weights().layers[name].codes;
-    let lanes = 1 << 10;
+    for seed in 0..12 {
+        let spec = Spec::new([1, 4, 4], 2, vec![]);
+        let spec = if seed % 2 == 0 { spec } else { spec.with_mid_rise() };
+        let checkpoint = random_checkpoint(seed, &spec);
+        let (name, conv) = first_conv(&checkpoint);
+        let lanes = 1 << 9;
+        let [server, client] = products_of_zeros(conv, &checkpoint.weights().layers[name].codes, lanes);
+        assert!(reveal(&server, &client, 2).iter().all(|&product| product == 0), "zero times anything");
+        for shares in [server, client] {
+            for (tap, shares) in shares.chunks(conv.out_channels * lanes).enumerate() {
+                let what = format!("seed {seed}, tap {tap}");
+                let Some(&lowest) = conv.exponents(tap).first() else {
+                    assert!(shares.iter().all(|&share| share == 0), "{what} has no bits");
+                    continue;
+                };
+                let bits: Vec<u64> = shares.iter().map(|share| share >> lowest).collect();
+                assert_uniform(&bits, 2, &what);
+            }
+        }
+    }
+}
+
+/// Both parties' shares `[taps][out][lanes]` of a Winograd convolution's products with rows of zeros.
+fn products_of_zeros(conv: &Conv, codes: &[i8], lanes: usize) -> [Vec<u64>; 2] {
     let products = Products::new(conv, lanes);
     let zeros = vec![0; conv.positions() * conv.in_channels * lanes];
-    let ots = conv.weight_bits();
     let (server, client, _) = run_gate(
-        both(ots),
+        both(conv.weight_bits()),
         |party| {
             let chosen = products.server_draw(party, codes)?;
             products.server(party, chosen)
@@ -89,7 +99,5 @@ fn product_shares_are_uniform_at_both_parties_whatever_weights_and_inputs() {
             products.client(party, offered, &zeros)
         },
     );
-    assert_uniform(&server, 2, "server's products");
-    assert_uniform(&client, 2, "client's products");
-    assert!(reveal(&server, &client, 2).iter().all(|&product| product == 0), "zero times anything");
+    [server, client]
 }

@@ -8,9 +8,9 @@ mod common;
 
 use common::statistic::{assert_alike, assert_uniform, assert_unrelated, notices_relation, tells_apart};
 use common::transcript::{Message, mark, record};
-use common::{reveal, share};
+use common::{first_conv, reveal, share};
 use eqo_checkpoints::cost::{Comparison, Group};
-use eqo_checkpoints::graph::Op;
+use eqo_checkpoints::graph::Conv;
 use eqo_checkpoints::testing::{Spec, random_checkpoint};
 use eqo_protocol::gates::Party;
 use eqo_protocol::gates::and::{Factors, and};
@@ -147,12 +147,11 @@ fn bits(words: &[u64]) -> Vec<bool> {
 
 #[test]
 fn products() {
-    let checkpoint = random_checkpoint(4, &Spec::new([1, 4, 4], 2, vec![]));
-    let node = checkpoint.graph().nodes().iter().find_map(|node| match &node.op {
-        Op::Conv(conv) => Some((&node.name, conv)),
-        _ => None,
-    });
-    let (name, conv) = node.unwrap();
+    // Shares of taps without bits are zeros, and those of a tap's lowest exponent's multiples aren't uniform either.
+    let uniform = |conv: &Conv| (0..conv.positions()).all(|p| conv.exponents(p).first() == Some(&0));
+    let checkpoints = (0..).map(|seed| random_checkpoint(seed, &Spec::new([1, 4, 4], 2, vec![])));
+    let checkpoint = { checkpoints }.find(|checkpoint| uniform(first_conv(checkpoint).1)).unwrap();
+    let (name, conv) = first_conv(&checkpoint);
     let codes = &checkpoint.weights().layers[name].codes;
     // -1 - w has every bit flipped.
     let codes = [codes.clone(), codes.iter().map(|code| !code).collect()];

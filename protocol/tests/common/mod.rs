@@ -6,7 +6,9 @@ pub(crate) mod session;
 pub(crate) mod statistic;
 pub(crate) mod transcript;
 
+use eqo_checkpoints::Checkpoint;
 use eqo_checkpoints::cost::{Gate, Ots as OtCount, Scope};
+use eqo_checkpoints::graph::{Conv, Op};
 use eqo_protocol::gates::Party;
 use eqo_protocol::gates::requantize::Requantization;
 use eqo_protocol::ot::{OtKind, Ots};
@@ -14,6 +16,15 @@ use eqo_protocol::testing::{seeded, two_party};
 use eqo_protocol::transport::{Channel, Meter};
 use eqo_protocol::{Error, PartyRng, Role};
 use rand::Rng;
+
+/// A network's first convolution.
+pub(crate) fn first_conv(checkpoint: &Checkpoint) -> (&str, &Conv) {
+    let conv = checkpoint.graph().nodes().iter().find_map(|node| match &node.op {
+        Op::Conv(conv) => Some((node.name.as_str(), conv)),
+        _ => None,
+    });
+    conv.unwrap()
+}
 
 /// Runs a gate at both parties; its traffic is booked under node 0.
 pub(crate) fn run_gate<S: Send, C: Send>(
