@@ -1,9 +1,9 @@
 //! Writes the newest fixture: `cargo run -p eqo-checkpoints --example make_tiny -- checkpoints/fixtures`.
 //!
-//! `tiny-taps.safetensors` holds every kind of node, F(4x4, 3x3) and F(2x2, 3x3) in turn, taps of different bits, with one or none among
+//! `tiny-taps.safetensors` holds every kind of node, F(4x4, 3x3) and F(2x2, 3x3) in turn, stride 2 by phases, taps of different bits, with one or none among
 //! them, and offset weights. The `.json` beside it has the logits of a few seeded random images, which other
 //! implementations can reproduce from the pixels it lists. `tiny` (F(2x2, 3x3) only) and `tiny-f4x4` are as this example
-//! wrote them before taps could differ in bits.
+//! wrote them before taps could differ in bits and strided convolutions have tiles.
 
 use std::path::Path;
 
@@ -11,8 +11,8 @@ use eqo_checkpoints::testing::{Spec, random_checkpoint, random_image};
 use eqo_checkpoints::winograd::Algorithm;
 use serde_json::json;
 
-const SEED: u64 = 2026;
-const TILES: [Algorithm; 2] = [Algorithm::F4x4, Algorithm::F2x2];
+const SEED: u64 = 2028;
+const TILES: [Algorithm; 3] = [Algorithm::F4x4, Algorithm::F2x2, Algorithm::P2x2];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args().nth(1).ok_or("usage: make_tiny FOLDER")?;

@@ -9,12 +9,18 @@ import sys
 import numpy as np
 from safetensors import safe_open
 
-TRANSFORMS = {  # algorithm: (B^T, A^T)
-    "f2x2": ([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], [[1, 1, 1, 0], [0, 1, -1, -1]]),
+TRANSFORMS = {  # algorithm: (B^T, A^T, stride)
+    "f2x2": ([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], [[1, 1, 1, 0], [0, 1, -1, -1]], 1),
     "f4x4": (
         [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0]]
         + [[0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]],
         [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
+        1,
+    ),
+    "p2x2": (
+        [[1, 0, -1, 0, 0], [0, 0, 1, 0, 0], [0, 0, 1, 0, -1], [0, 1, 0, 0, 0], [0, 0, 0, 1, 0]],
+        [[1, 1, 0, 1, 0], [0, 1, -1, 0, 1]],
+        2,
     ),
 }
 
@@ -58,11 +64,13 @@ def direct(x, weights, conv, size):
 
 def winograd(x, weights, conv, size):
     assert conv["algorithm"] in TRANSFORMS, f"unknown algorithm {conv['algorithm']}: use a newer reader"
-    bt, at = (np.array(matrix) for matrix in TRANSFORMS[conv["algorithm"]])
+    bt, at, stride = (np.array(part) for part in TRANSFORMS[conv["algorithm"]])
     m, t = at.shape
+    step = m * stride
     rows, cols = -(-size[0] // m), -(-size[1] // m)
     x = padded(x, conv, t)
-    tiles = np.array([[x[:, r * m : r * m + t, c * m : c * m + t] for c in range(cols)] for r in range(rows)])
+    corners = [[(r * step, c * step) for c in range(cols)] for r in range(rows)]
+    tiles = np.array([[x[:, y : y + t, x0 : x0 + t] for y, x0 in row] for row in corners])
     taps = np.einsum("ai,bj,rcnij->abrcn", bt, bt, tiles)
     products = np.einsum("abon,abrcn->abrco", weights.reshape(t, t, *weights.shape[1:]), taps)
     outputs = np.einsum("pa,qb,abrco->orpcq", at, at, products)

@@ -49,7 +49,7 @@ impl BitPlan {
             .enumerate()
             .map(|(index, node)| {
                 let algorithm = match &node.op {
-                    ArchOp::Conv(conv) if conv.kernel == 3 && conv.stride == 1 => Algorithm::F2x2,
+                    ArchOp::Conv(conv) => Algorithm::F2x2.beside(conv.kernel, conv.stride),
                     _ => Algorithm::Direct,
                 };
                 let weight_bits = if index == 0 || index == last { 8 } else { weight_bits };
@@ -67,11 +67,14 @@ impl BitPlan {
         Self { layers }
     }
 
-    /// The same bits, with `algorithm` (a Winograd one, or direct) wherever this plan has a Winograd one.
+    /// The same bits, with every convolution of `arch` arranged by [`Algorithm::beside`].
     #[must_use]
-    pub fn with_tiles(mut self, algorithm: Algorithm) -> Self {
-        let tiled = self.layers.values_mut().filter(|layer| layer.algorithm != Algorithm::Direct);
-        tiled.for_each(|layer| layer.algorithm = algorithm);
+    pub fn with_tiles(mut self, arch: &Arch, algorithm: Algorithm) -> Self {
+        for node in &arch.nodes {
+            if let (ArchOp::Conv(conv), Some(layer)) = (&node.op, self.layers.get_mut(&node.name)) {
+                layer.algorithm = algorithm.beside(conv.kernel, conv.stride);
+            }
+        }
         self
     }
 }

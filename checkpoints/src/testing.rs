@@ -24,7 +24,8 @@ pub struct Spec {
     pub classes: usize,
     /// Blocks after the first convolution; sum pooling and a linear layer follow them.
     pub blocks: Vec<Block>,
-    /// What the Winograd convolutions compute with, taken in turn; not empty.
+    /// What the Winograd convolutions of stride 1 compute with, taken in turn, F(2x2, 3x3) if none is given; with
+    /// [`Algorithm::P2x2`] among them blocks' 3x3 convolutions of stride 2, which are direct otherwise, are too.
     pub algorithms: Vec<Algorithm>,
     /// Whether weights of an odd number of bits are offset by one.
     pub mid_rise: bool,
@@ -90,7 +91,8 @@ impl Spec {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let image = [rng.random_range(1..=3), rng.random_range(1..=12), rng.random_range(1..=12)];
         let blocks = (0..rng.random_range(0..=3)).map(|_| Block::random(&mut rng)).collect();
-        let tiles = [&[Algorithm::F2x2][..], &[Algorithm::F4x4], &[Algorithm::F4x4, Algorithm::F2x2]];
+        use Algorithm::{F2x2, F4x4, P2x2};
+        let tiles = [&[F2x2][..], &[F4x4], &[F4x4, F2x2], &[P2x2], &[F4x4, P2x2]];
         let spec = Self::new(image, rng.random_range(1..=10), blocks);
         let spec = spec.with_tiles(tiles[rng.random_range(0..tiles.len())]);
         Self { mid_rise: seed % 2 == 1, ..spec }

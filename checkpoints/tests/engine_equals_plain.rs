@@ -21,6 +21,7 @@ fn every_kind_of_node_equals_the_plain_sums() {
     for seed in 0..40 {
         compare(seed, &Spec::every_kind());
         compare(seed, &Spec::every_kind().with_tiles(&[Algorithm::F4x4]).with_mid_rise());
+        compare(seed, &Spec::every_kind().with_tiles(&[Algorithm::P2x2]).with_mid_rise());
     }
 }
 
@@ -28,8 +29,9 @@ fn every_kind_of_node_equals_the_plain_sums() {
 #[test]
 fn tiles_that_reach_beyond_the_image_equal_the_plain_sums() {
     for (seed, [height, width]) in [[7, 7], [5, 9], [9, 5], [1, 3], [6, 11]].into_iter().enumerate() {
-        for algorithm in [Algorithm::F2x2, Algorithm::F4x4] {
-            let blocks = [Block::Winograd { padding: 0 }, Block::Identity, Block::Winograd { padding: 2 }];
+        for algorithm in [Algorithm::F2x2, Algorithm::F4x4, Algorithm::P2x2] {
+            use Block::{Identity, OptionA, Winograd};
+            let blocks = [Winograd { padding: 0 }, Identity, Winograd { padding: 2 }, OptionA];
             // Without padding a side shrinks by 2.
             let blocks = blocks[usize::from(height < 3)..].to_vec();
             compare(seed as u64, &Spec::new([2, height, width], 3, blocks).with_tiles(&[algorithm]));
@@ -173,8 +175,8 @@ fn dot(
     let mut sum = 0;
     for channel in 0..conv.in_channels {
         if let Some(transform) = conv.algorithm.transform() {
-            let (m, t) = (transform.outputs, transform.tile);
-            let corner = [origin(y / m, m), origin(x / m, m)];
+            let (m, t, step) = (transform.outputs, transform.tile, transform.step);
+            let corner = [origin(y / m, step), origin(x / m, step)];
             for term in terms {
                 if term.output == (y % m) * m + x % m {
                     let at =

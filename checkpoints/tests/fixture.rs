@@ -13,16 +13,19 @@ const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
 
 #[test]
 fn the_generator_reproduces_the_newest_fixture() {
-    let spec = Spec::every_kind().with_tiles(&[Algorithm::F4x4, Algorithm::F2x2]).with_mid_rise();
-    let checkpoint = random_checkpoint(2026, &spec);
+    let spec =
+        Spec::every_kind().with_tiles(&[Algorithm::F4x4, Algorithm::F2x2, Algorithm::P2x2]).with_mid_rise();
+    let checkpoint = random_checkpoint(2028, &spec);
     let generated = checkpoint.to_bytes();
     assert!(generated == read("tiny-taps"), "run the example make_tiny and look at the diff");
     assert!(generated.len() < 100_000);
-    let convs = checkpoint.graph().nodes().iter().filter_map(|node| match &node.op {
-        Op::Conv(conv) => Some(conv),
-        _ => None,
-    });
-    let lists: BTreeSet<usize> = convs.flat_map(|conv| conv.weight_exponents.iter().map(Vec::len)).collect();
+    let convs = || {
+        let convs = checkpoint.graph().nodes().iter().map(|node| &node.op);
+        convs.filter_map(|op| if let Op::Conv(conv) = op { Some(conv) } else { None })
+    };
+    assert!(convs().any(|conv| conv.algorithm == Algorithm::P2x2 && conv.weight_exponents.len() == 25));
+    let lists: BTreeSet<usize> =
+        convs().flat_map(|conv| conv.weight_exponents.iter().map(Vec::len)).collect();
     assert!([0, 1, 2, 5, 8].iter().all(|bits| lists.contains(bits)), "{lists:?}");
 }
 

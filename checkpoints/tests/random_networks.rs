@@ -6,12 +6,12 @@ use eqo_checkpoints::arch::{Arch, ArchOp};
 use eqo_checkpoints::graph::{Conv, Op, Output};
 use eqo_checkpoints::plan::BitPlan;
 use eqo_checkpoints::random;
-use eqo_checkpoints::winograd::Algorithm::{self, Direct, F2x2, F4x4};
+use eqo_checkpoints::winograd::Algorithm::{self, Direct, F2x2, F4x4, P2x2};
 use eqo_checkpoints::{Checkpoint, Error};
 
 fn network(name: &str, bits: [u8; 2], tiles: Algorithm, seed: u64) -> Checkpoint {
     let arch = Arch::by_name(name, 10).expect("a known name");
-    let plan = BitPlan::uniform(&arch, bits[0], bits[1]).with_tiles(tiles);
+    let plan = BitPlan::uniform(&arch, bits[0], bits[1]).with_tiles(&arch, tiles);
     random::checkpoint(&arch, &plan, seed, &|_, _| {}).expect("a plan that can be followed")
 }
 
@@ -34,6 +34,7 @@ fn activations_neither_vanish_nor_saturate_and_logits_depend_on_the_image() {
         ([2, 2], F2x2),
         ([2, 6], F4x4),
         ([2, 6], F2x2),
+        ([2, 6], P2x2),
         ([3, 4], Direct),
         ([4, 6], F4x4),
         ([4, 6], F2x2),

@@ -28,7 +28,7 @@ proptest! {
 
     #[test]
     fn a_single_convolution_attains_both_bounds(
-        algorithm in prop::sample::select(vec![Algorithm::F2x2, Algorithm::F4x4]),
+        algorithm in prop::sample::select(vec![Algorithm::F2x2, Algorithm::F4x4, Algorithm::P2x2]),
         codes in prop::collection::vec(-8_i8..8, 36 * 2),
         shifts in prop::collection::vec(0_u8..4, 36),
         offsets in prop::collection::vec(0_i16..=255, 2),
@@ -122,7 +122,7 @@ fn one_convolution(
         in_channels: offsets.len(),
         out_channels: 1,
         kernel: 3,
-        stride: 1,
+        stride: algorithm.transform().map_or(1, |transform| transform.stride()),
         padding: 0,
         algorithm,
         weight_exponents: vec![(0..4).collect()],

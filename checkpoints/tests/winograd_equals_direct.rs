@@ -22,18 +22,18 @@ proptest! {
         height in 1_usize..14,
         width in 1_usize..14,
         padding in 0_usize..3,
-        factor in prop::sample::select(vec![(Algorithm::F2x2, 2), (Algorithm::F4x4, 24)]),
+        factor in prop::sample::select(vec![(Algorithm::F2x2, 2), (Algorithm::F4x4, 24), (Algorithm::P2x2, 1)]),
     ) {
         prop_assume!(height + 2 * padding >= 3 && width + 2 * padding >= 3);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let kernels: Vec<i64> = (0..9 * CHANNELS[0] * CHANNELS[1]).map(|_| rng.random_range(-2..=2)).collect();
         let image: Vec<u8> = (0..CHANNELS[0] * height * width).map(|_| rng.random()).collect();
-        let geometry = [height, width, padding];
+        let (algorithm, denominator) = factor;
+        let geometry = [height, width, algorithm.transform().unwrap().stride(), padding];
         let run = |(codes, shifts): (Vec<i8>, Vec<u8>), algorithm| {
             engine(geometry, algorithm, codes, &shifts).run(&image).unwrap()
         };
         let direct = run((kernels.iter().map(|&w| w as i8).collect(), vec![0]), Algorithm::Direct);
-        let (algorithm, denominator) = factor;
         let scaled: Vec<i64> = direct.iter().map(|sum| sum * denominator * denominator).collect();
         prop_assert_eq!(run(taps(algorithm, denominator, &kernels), algorithm), scaled);
     }
@@ -64,7 +64,7 @@ fn integers(row: &[f32], denominator: i64) -> Vec<i64> {
 
 /// One convolution of an image whose pixels are offset by 100, with accumulators as its output.
 fn engine(
-    [height, width, padding]: [usize; 3],
+    [height, width, stride, padding]: [usize; 4],
     algorithm: Algorithm,
     codes: Vec<i8>,
     shifts: &[u8],
@@ -75,7 +75,7 @@ fn engine(
         in_channels,
         out_channels,
         kernel: 3,
-        stride: 1,
+        stride,
         padding,
         algorithm,
         weight_exponents: vec![(0..8).collect()],

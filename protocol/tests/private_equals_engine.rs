@@ -42,8 +42,8 @@ fn random_networks_equal_the_engine_bit_for_bit_and_cost_what_was_predicted() {
 
 /// On sides that are no multiple of a tile's outputs.
 #[test]
-fn networks_of_6x6_tiles_equal_the_engine_bit_for_bit_and_cost_what_was_predicted() {
-    for tiles in [&[Algorithm::F4x4][..], &[Algorithm::F2x2, Algorithm::F4x4]] {
+fn networks_of_larger_tiles_equal_the_engine_bit_for_bit_and_cost_what_was_predicted() {
+    for tiles in [&[Algorithm::F4x4][..], &[Algorithm::F2x2, Algorithm::F4x4], &[Algorithm::P2x2]] {
         check(
             &random_checkpoint(3, &Spec::every_kind().with_tiles(tiles).with_mid_rise()),
             OtKind::Ferret,
@@ -61,7 +61,7 @@ fn networks_of_6x6_tiles_equal_the_engine_bit_for_bit_and_cost_what_was_predicte
 #[test]
 fn networks_with_rings_wider_than_proven_equal_the_engine() {
     for seed in 0..6 {
-        let tiles = [Algorithm::F2x2, Algorithm::F4x4][seed as usize % 2];
+        let tiles = [Algorithm::F2x2, Algorithm::F4x4, Algorithm::P2x2][seed as usize % 3];
         let proven = random_checkpoint(seed, &Spec::every_kind().with_tiles(&[tiles]));
         let mut rng = seeded(seed);
         let mut graph = proven.graph().graph().clone();

@@ -22,7 +22,7 @@ pub struct Menu {
     pub weight_bits: Vec<u8>,
     /// Bits of an activation.
     pub act_bits: Vec<u8>,
-    /// For 3x3 convolutions of stride 1; all others are direct.
+    /// Of all convolutions where they fit, see [`Algorithm::beside`].
     pub algorithms: Vec<Algorithm>,
     /// Mean bits of choices where every tap of a Winograd layer has bits of its own.
     pub tap_bits: Vec<f64>,
@@ -135,10 +135,7 @@ impl Sensitivity<'_> {
         let errors = self.replan(plan)?.rounding_errors();
         let layer = |(index, (name, errors)): (usize, (String, Vec<f64>))| {
             let own = plan.layers.get(&name)?;
-            Some(
-                self.weights(index, own.algorithm, &errors)?
-                    + self.of_activation(index, own.act_bits).unwrap_or(0.0),
-            )
+            Some(self.weights(index, &errors)? + self.of_activation(index, own.act_bits).unwrap_or(0.0))
         };
         Ok(layer_names(self.net.arch()).into_iter().zip(errors).enumerate().map(layer).sum())
     }
@@ -186,18 +183,16 @@ impl Sensitivity<'_> {
         menu: &Menu,
         (algorithm, bits, code): (Algorithm, u8, &Code),
     ) -> Result<(), Error> {
-        let tiled = tiled_layers(self.net.arch());
         let last = layers.len().saturating_sub(1);
+        let arranged = newly_arranged(self.net.arch(), &menu.algorithms, algorithm);
         let rounded = self.replan(&uniform(self.net.arch(), algorithm, bits, code))?.rounding_errors();
         for (index, (layer, errors)) in layers.iter_mut().zip(rounded).enumerate() {
-            // Layers that are direct in any case have their choices once.
-            let again = !tiled[index] && Some(&algorithm) != menu.algorithms.first();
+            let Some(algorithm) = arranged[index] else { continue };
             let offered = match menu.ends {
                 Some(ends) if index == 0 || index == last => bits == ends && code.0.is_none() && !code.1,
                 _ => menu.weight_bits.contains(&bits),
             };
-            let algorithm = if tiled[index] { algorithm } else { Algorithm::Direct };
-            let omega = self.weights(index, algorithm, &errors).filter(|_| offered && !again);
+            let omega = self.weights(index, &errors).filter(|_| offered);
             let (exponents, mid_rise) = code.clone();
             let choice = |omega| WeightChoice {
                 algorithm,
@@ -214,14 +209,17 @@ impl Sensitivity<'_> {
     }
 
     /// Ω of a layer's weights for squared errors by tap.
-    fn weights(&self, layer: usize, algorithm: Algorithm, errors: &[f64]) -> Option<f64> {
-        let own = self.taps.get(algorithm.name());
-        // A layer that is direct in any case is so in every network.
-        let traces = own
-            .or_else(|| self.taps.values().find(|traces| traces.layers[layer].parts.len() == errors.len()))?;
+    fn weights(&self, layer: usize, errors: &[f64]) -> Option<f64> {
+        let means = self.derivatives(layer, errors.len())?;
+        Some(means.iter().zip(errors).map(|(mean, error)| mean * error).sum())
+    }
+
+    /// Mean second derivative by each of a layer's taps or kernel positions, of which every algorithm has another number.
+    fn derivatives(&self, layer: usize, positions: usize) -> Option<Vec<f64>> {
+        let mut traces = self.taps.values().map(|traces| &traces.layers[layer]);
+        let own = traces.find(|trace| trace.parts.len() == positions)?;
         // By products the estimate of a small part can be negative; the loss never gains from an error.
-        let means = traces.layers[layer].tap_means().into_iter().map(|mean| mean.max(0.0));
-        Some(means.zip(errors).map(|(mean, error)| mean * error).sum())
+        Some(own.tap_means().into_iter().map(|mean| mean.max(0.0)).collect())
     }
 
     fn of_activation(&self, layer: usize, bits: u8) -> Option<f64> {
@@ -268,7 +266,7 @@ fn keep_best_codes(choices: &mut Vec<WeightChoice>) {
 
 /// All layers alike, where they can be; activations of 8 bits.
 fn uniform(arch: &Arch, algorithm: Algorithm, bits: u8, code: &Code) -> BitPlan {
-    let mut plan = BitPlan::uniform(arch, bits, 8).with_tiles(algorithm);
+    let mut plan = BitPlan::uniform(arch, bits, 8).with_tiles(arch, algorithm);
     for layer in plan.layers.values_mut() {
         // The first and the last layer too.
         layer.weight_bits = bits;
@@ -283,8 +281,32 @@ fn layer_names(arch: &Arch) -> Vec<String> {
     arch.nodes.iter().filter(|node| weighted(&node.op)).map(|node| node.name.clone()).collect()
 }
 
-/// Which of them may be Winograd convolutions.
-fn tiled_layers(arch: &Arch) -> Vec<bool> {
-    let plan = BitPlan::uniform(arch, 8, 8);
-    layer_names(arch).iter().map(|name| plan.layers[name].algorithm != Algorithm::Direct).collect()
+/// How they are arranged in a network of this algorithm.
+fn arranged(arch: &Arch, algorithm: Algorithm) -> Vec<Algorithm> {
+    let plan = BitPlan::uniform(arch, 8, 8).with_tiles(arch, algorithm);
+    layer_names(arch).iter().map(|name| plan.layers[name].algorithm).collect()
+}
+
+/// The same, but `None` for those that are arranged so in the network of an earlier one of `algorithms` too.
+fn newly_arranged(arch: &Arch, algorithms: &[Algorithm], algorithm: Algorithm) -> Vec<Option<Algorithm>> {
+    let earlier = algorithms.iter().take_while(|&&other| other != algorithm);
+    let earlier: Vec<_> = earlier.map(|&other| arranged(arch, other)).collect();
+    let new =
+        |(index, own): (usize, Algorithm)| earlier.iter().all(|network| network[index] != own).then_some(own);
+    arranged(arch, algorithm).into_iter().enumerate().map(new).collect()
+}
+
+/// As few of `algorithms` as have every layer arranged in all the ways that these have it, found by leaving out one after the
+/// other.
+pub fn covering(arch: &Arch, algorithms: &[Algorithm]) -> Vec<Algorithm> {
+    let mut kept = algorithms.to_vec();
+    for &algorithm in algorithms {
+        let others: Vec<_> = kept.iter().copied().filter(|&other| other != algorithm).collect();
+        let networks: Vec<_> = others.iter().map(|&other| arranged(arch, other)).collect();
+        let own = arranged(arch, algorithm);
+        if (0..own.len()).all(|index| networks.iter().any(|network| network[index] == own[index])) {
+            kept = others;
+        }
+    }
+    kept
 }

@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use eqo_checkpoints::arch::Arch;
 use eqo_checkpoints::engine::Engine;
 use eqo_checkpoints::plan::BitPlan;
-use eqo_checkpoints::winograd::Algorithm::{F2x2, F4x4};
+use eqo_checkpoints::winograd::Algorithm::{F2x2, F4x4, P2x2};
 use eqo_datasets::{Dataset, Normalization, synthetic};
 use eqo_quant::verify::{Verified, verify};
 use eqo_quant::{Error, fold, lower};
@@ -45,12 +45,14 @@ fn fake_quantization_equals_the_integer_engine_on_every_tensor_at_every_width() 
         ("cifar-resnet8", 2, 6, F2x2, false),
         ("cifar-resnet8", 2, 6, F2x2, true),
         ("cifar-resnet8", 2, 6, F4x4, true),
+        ("cifar-resnet8", 2, 6, P2x2, true),
         ("cifar-resnet8-b", 3, 4, F4x4, true),
+        ("cifar-resnet8-b", 4, 6, P2x2, false),
         ("cifar-resnet8-b", 8, 8, F2x2, false),
         ("cifar-resnet8-b", 8, 8, F4x4, true),
     ] {
         let arch = Arch::by_name(name, 10).unwrap();
-        let mut plan = BitPlan::uniform(&arch, weight_bits, act_bits).with_tiles(tiles);
+        let mut plan = BitPlan::uniform(&arch, weight_bits, act_bits).with_tiles(&arch, tiles);
         plan.layers.values_mut().for_each(|layer| layer.mid_rise = mid_rise);
         let net = quantized(&arch, &plan, &images, &Device::flex());
         let net = if mid_rise { net.in_winograd_domain().unwrap() } else { net };
@@ -64,8 +66,8 @@ fn fake_quantization_equals_the_integer_engine_on_every_tensor_at_every_width() 
 fn fake_quantization_equals_the_integer_engine_where_taps_have_bits_of_their_own() {
     let images = synthetic::generate(3, 6);
     let arch = Arch::by_name("cifar-resnet8", 10).unwrap();
-    for (tiles, taps) in [(F2x2, 16), (F4x4, 36)] {
-        let mut plan = BitPlan::uniform(&arch, 3, 6).with_tiles(tiles);
+    for (tiles, taps) in [(F2x2, 16), (F4x4, 36), (P2x2, 25)] {
+        let mut plan = BitPlan::uniform(&arch, 3, 6).with_tiles(&arch, tiles);
         for (place, layer) in plan.layers.values_mut().filter(|layer| layer.algorithm == tiles).enumerate() {
             let bits: Vec<u8> = (0..taps).map(|tap| ((place + tap) * 5 % 9) as u8).collect();
             layer.weight_bits = bits.iter().copied().max().unwrap();

@@ -151,7 +151,7 @@ impl Nodes for Net {
 fn conv_spec(node: &ArchNode) -> ConvSpec {
     let (stride, padding) = interpret::geometry(node);
     let shape @ [_, inputs, kernel, _] = interpret::weight_shape(node);
-    let algorithm = if (kernel, stride) == (3, 1) { Algorithm::F2x2 } else { Algorithm::Direct };
+    let algorithm = Algorithm::F2x2.beside(kernel, stride);
     let taps = TapMap::new(shape, algorithm.transform().as_ref(), &vec![1.0; inputs]);
     let geometry = Geometry { algorithm, kernel, stride, padding };
     ConvSpec { geometry, taps: Arc::new(taps), rounding: None }

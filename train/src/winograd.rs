@@ -1,7 +1,7 @@
 //! Convolution by tap weights: the Winograd domain as tensors, and the convolution those taps stand for.
 //!
 //! `Y = Aᵀ[U ⊙ (Bᵀ d B)]A` is linear in the tile d, so U alone fixes a kernel `K = (Aᵀ⊗Aᵀ)·U·(Bᵀ⊗Bᵀ)` from a tile of
-//! t x t inputs to its m x m outputs. As one convolution of stride m with m²·out channels it is the same function of U as
+//! t x t inputs to its m x m outputs. As one convolution from tile to tile with m²·out channels it is the same function of U as
 //! tile-wise multiplication, differentiable by Burn, and exact for dyadic numbers that fit float32.
 
 use burn::tensor::module::conv2d;
@@ -34,7 +34,7 @@ pub(crate) fn tap_weights(weight: Tensor<4>, algorithm: Algorithm) -> Tensor<3> 
 pub(crate) fn convolve(x: Tensor<4>, taps: Tensor<3>, bias: Tensor<1>, geometry: Geometry) -> Tensor<4> {
     let x = x.permute([3, 0, 1, 2]);
     let y = match geometry.algorithm.transform() {
-        Some(transform) => convolve_tiles(x, taps, bias, (&transform, geometry.padding)),
+        Some(transform) => convolve_tiles(x, taps, bias, (&transform, geometry)),
         None => {
             let [_, out, inputs] = taps.dims();
             let side = geometry.kernel;
@@ -46,20 +46,23 @@ pub(crate) fn convolve(x: Tensor<4>, taps: Tensor<3>, bias: Tensor<1>, geometry:
     y.permute([1, 2, 3, 0])
 }
 
-/// One stride-m convolution gives the m² outputs of every tile as channels; they are then interleaved into the image.
+/// One convolution, from tile to tile, gives the m² outputs of every tile as channels; they are then interleaved into the image.
 fn convolve_tiles(
     x: Tensor<4>,
     taps: Tensor<3>,
     bias: Tensor<1>,
-    (transform, padding): (&Transform, usize),
+    (transform, geometry): (&Transform, Geometry),
 ) -> Tensor<4> {
     let [batch, _, height, width] = x.dims();
     let [_, out, _] = taps.dims();
-    let m = transform.outputs;
-    let sizes = [height, width].map(|size| size + 2 * padding - 2);
+    let (m, step, padding) = (transform.outputs, transform.step, geometry.padding);
+    let output = |size: usize| (size + 2 * padding - geometry.kernel) / geometry.stride + 1;
+    let sizes = [height, width].map(output);
     let tiles = sizes.map(|size| transform.tiles(size));
-    let pad = |axis: usize, size: usize| (padding, tiles[axis] * m + transform.tile - m - size - padding);
-    let mut options = ConvOptions::new([m; 2], [0; 2], [1; 2], 1);
+    // With a stride the last input may be read by no output.
+    let read = |axis: usize| tiles[axis] * step + transform.tile - step;
+    let pad = |axis: usize, size: usize| (padding, read(axis).saturating_sub(size + padding));
+    let mut options = ConvOptions::new([step; 2], [0; 2], [1; 2], 1);
     options.padding = [pad(0, height), pad(1, width)];
     let phases = conv2d(x, effective_kernel(taps, transform), Some(bias.repeat_dim(0, m * m)), options);
     let image = phases.reshape([batch, m, m, out, tiles[0], tiles[1]]).permute([0, 3, 4, 1, 5, 2]).reshape([
@@ -113,22 +116,27 @@ mod tests {
     }
 
     fn geometry(algorithm: Algorithm, padding: usize) -> Geometry {
-        Geometry { algorithm, kernel: 3, stride: 1, padding }
+        let stride = algorithm.transform().map_or(1, |transform| transform.stride());
+        Geometry { algorithm, kernel: 3, stride, padding }
     }
 
     #[test]
     fn tiles_equal_direct_convolution_for_even_odd_and_unpadded_images() {
-        for (height, width, padding) in [(6, 6, 1), (7, 5, 1), (1, 1, 1), (4, 9, 0), (3, 3, 2)] {
+        for (height, width, padding) in [(6, 6, 1), (7, 5, 1), (1, 1, 1), (4, 9, 0), (6, 8, 0), (3, 3, 2)] {
             let x = integers([2, 3, height, width], 1);
             let weight = integers([5, 3, 3, 3], 2);
             let bias = integers([5], 3);
-            let [direct, two, four] = Algorithm::ALL.map(|algorithm| {
+            let run = |algorithm: Algorithm, geometry: Geometry| {
                 let taps = tap_weights(weight.clone(), algorithm);
                 assert_eq!(taps.dims()[0], if algorithm == Algorithm::Direct { 9 } else { algorithm.taps() });
-                convolve(x.clone(), taps, bias.clone(), geometry(algorithm, padding))
-            });
+                convolve(x.clone(), taps, bias.clone(), geometry)
+            };
+            let [direct, two, four, halved] =
+                Algorithm::ALL.map(|algorithm| run(algorithm, geometry(algorithm, padding)));
             assert_eq!(two.dims(), [2, 5, height + 2 * padding - 2, width + 2 * padding - 2]);
             two.into_data().assert_eq(&direct.to_data(), true);
+            let strided = Geometry { stride: 2, ..geometry(Algorithm::Direct, padding) };
+            halved.into_data().assert_eq(&run(Algorithm::Direct, strided).into_data(), true);
             // G of F(4x4, 3x3) has thirds.
             let tolerance = Tolerance::<f32>::absolute(1e-3);
             four.into_data().assert_approx_eq(&direct.into_data(), tolerance);
@@ -146,7 +154,7 @@ mod tests {
 
     #[test]
     fn arbitrary_taps_act_as_tile_wise_multiplication() {
-        for algorithm in [Algorithm::F2x2, Algorithm::F4x4] {
+        for algorithm in [Algorithm::F2x2, Algorithm::F4x4, Algorithm::P2x2] {
             let transform = algorithm.transform().unwrap();
             let (t, outputs) = (transform.tile, transform.outputs * transform.outputs);
             let (x, taps) = (integers([1, 3, t, t], 4), integers([t * t, 2, 3], 5));

@@ -75,8 +75,8 @@ fn run(plan: &BitPlan, arch: &Arch, device: &Device) -> (Vec<Vec<i64>>, Vec<f64>
 fn a_quantized_network_has_the_same_integers_on_wgpu_and_the_same_losses_in_training() {
     let Some(wgpu) = wgpu() else { return };
     let arch = Arch::by_name("cifar-resnet8", 10).unwrap();
-    for algorithm in [Algorithm::F2x2, Algorithm::F4x4] {
-        let plan = BitPlan::uniform(&arch, 4, 6).with_tiles(algorithm);
+    for algorithm in [Algorithm::F2x2, Algorithm::F4x4, Algorithm::P2x2] {
+        let plan = BitPlan::uniform(&arch, 4, 6).with_tiles(&arch, algorithm);
         let (trace, losses) = run(&plan, &arch, &wgpu);
         let (want_trace, want_losses) = run(&plan, &arch, &Device::flex());
         assert!(trace == want_trace, "{}", algorithm.name());

@@ -48,9 +48,9 @@ fn cut<W: RingElement>(layout: &ConvLayout, transform: &Transform, plane: &[W]) 
     for (index, target) in elements.chunks_exact_mut(cols).enumerate() {
         let (element, row) = (index / rows, index % rows);
         let (i, j) = (element / transform.tile, element % transform.tile);
-        let Some(y) = layout.source(row * transform.outputs, i, height) else { continue };
+        let Some(y) = layout.source(row * transform.step, i, height) else { continue };
         for (col, target) in target.iter_mut().enumerate() {
-            if let Some(x) = layout.source(col * transform.outputs, j, width) {
+            if let Some(x) = layout.source(col * transform.step, j, width) {
                 *target = plane[y * width + x];
             }
         }

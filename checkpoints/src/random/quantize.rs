@@ -11,7 +11,7 @@ use crate::layout;
 use crate::plan::{BitPlan, LayerPlan};
 use crate::scales::{LayerScales, Meeting};
 use crate::weights::LayerWeights;
-use crate::winograd::Algorithm;
+use crate::winograd::FITTING;
 
 /// A convolution, or a linear layer as a 1x1 convolution, with its plan.
 pub(super) struct Unit<'a> {
@@ -56,9 +56,8 @@ impl<'a> Unit<'a> {
             return Err(Error::node(&node.name, "bit exponents", "none", "some", next));
         }
         let algorithm = self.plan.algorithm;
-        if algorithm != Algorithm::Direct && [self.conv.kernel, self.conv.stride] != [3, 1] {
-            let expected = "direct unless 3x3 of stride 1";
-            return Err(Error::node(&node.name, "algorithm", expected, algorithm.name(), NEXT));
+        if !algorithm.fits(self.conv.kernel, self.conv.stride) {
+            return Err(Error::node(&node.name, "algorithm", FITTING, algorithm.name(), NEXT));
         }
         Ok(())
     }

@@ -9,7 +9,10 @@ use crate::winograd::Algorithm;
 
 /// First convolution, blocks, sum pooling and a linear layer.
 pub(super) fn grow(network: &mut Network, spec: &Spec) {
-    let mut blocks = Blocks { network, tiles: spec.algorithms.iter().copied().cycle() };
+    let stride_1 = spec.algorithms.iter().copied().filter(|algorithm| algorithm.fits(3, 1));
+    let strided = spec.algorithms.iter().find(|algorithm| **algorithm == Algorithm::P2x2);
+    let strided = strided.copied().unwrap_or(Algorithm::Direct);
+    let mut blocks = Blocks { network, tiles: stride_1.cycle(), strided };
     blocks.winograd(1, 4);
     spec.blocks.iter().for_each(|&block| blocks.grow(block));
     let pooled = network.sum_pool("pool", network.last());
@@ -19,7 +22,10 @@ pub(super) fn grow(network: &mut Network, spec: &Spec) {
 
 struct Blocks<'a, Tiles> {
     network: &'a mut Network,
+    /// Of convolutions of stride 1, in turn.
     tiles: Tiles,
+    /// Of 3x3 convolutions of stride 2.
+    strided: Algorithm,
 }
 
 impl<Tiles: Iterator<Item = Algorithm>> Blocks<'_, Tiles> {
@@ -38,35 +44,52 @@ impl<Tiles: Iterator<Item = Algorithm>> Blocks<'_, Tiles> {
                 self.residual([x, 1, 0], channels);
             }
             Block::OptionA => {
-                let spec = direct(self.network, x, [3, 2, 1], channels + 2);
-                push(self.network, spec);
+                self.halve(x, channels + 2);
                 self.residual([x, 2, 1], channels + 2);
             }
             Block::Projection => {
                 let spec = direct(self.network, x, [1, 2, 0], random);
                 let projected = push(self.network, ConvSpec { act_bits: None, ..spec });
-                let spec = direct(self.network, x, [3, 2, 1], random);
-                push(self.network, spec);
+                self.halve(x, random);
                 self.residual([projected, 1, 0], random);
             }
         }
     }
 
+    /// A 3x3 convolution of stride 2.
+    fn halve(&mut self, input: NodeId, out_channels: usize) {
+        let spec = self.tiled(self.strided, (input, 2, 1), out_channels);
+        push(self.network, spec);
+    }
+
     /// A Winograd convolution of the last node.
     fn winograd(&mut self, padding: usize, out_channels: usize) {
-        let spec = self.tiled(padding, out_channels);
+        let spec = self.next_tiled(padding, out_channels);
         push(self.network, spec);
     }
 
     /// A Winograd convolution of the last node with a residual `[node, stride, channel offset]`.
     fn residual(&mut self, shortcut: [usize; 3], out_channels: usize) {
-        let spec = self.tiled(1, out_channels);
+        let spec = self.next_tiled(1, out_channels);
         push(self.network, ConvSpec { shortcut: Some(shortcut), ..spec });
     }
 
-    fn tiled(&mut self, padding: usize, out_channels: usize) -> ConvSpec {
+    fn next_tiled(&mut self, padding: usize, out_channels: usize) -> ConvSpec {
         let algorithm = self.tiles.next().unwrap_or(Algorithm::F2x2);
-        let spec = direct(self.network, self.network.last(), [3, 1, padding], out_channels);
+        self.tiled(algorithm, (self.network.last(), 1, padding), out_channels)
+    }
+
+    /// A 3x3 convolution of `(node, stride, padding)`.
+    fn tiled(
+        &mut self,
+        algorithm: Algorithm,
+        (input, stride, padding): (NodeId, usize, usize),
+        out_channels: usize,
+    ) -> ConvSpec {
+        let spec = direct(self.network, input, [3, stride, padding], out_channels);
+        if algorithm == Algorithm::Direct {
+            return spec;
+        }
         let exponents = exponents(self.network, algorithm.taps());
         ConvSpec { algorithm, offset: offset(self.network, &exponents), exponents, ..spec }
     }

@@ -72,7 +72,7 @@ pub(crate) struct BenchPrimitivesArgs {
     pub(crate) json: bool,
 }
 
-/// How stride-1 3x3 convolutions are computed.
+/// How 3x3 convolutions are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Tile {
     /// Direct convolution.
@@ -84,4 +84,7 @@ pub(crate) enum Tile {
     /// Winograd F(4x4, 3x3).
     #[value(name = "4")]
     Four,
+    /// Winograd F(2x2, 3x3), those of stride 2 by phases.
+    #[value(name = "2s")]
+    Phases,
 }

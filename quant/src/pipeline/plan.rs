@@ -16,7 +16,7 @@ use crate::allocate::{Goal, Problem};
 use crate::budget::{Choice, Chosen, measure, unit};
 use crate::plan_report::{ACTIVATIONS, Judged, PlanReport, SweepRow, rows};
 use crate::price::{LayerPrices, Pricing};
-use crate::sensitivity::{ACT_BITS, LayerSensitivity, Menu, Sensitivity};
+use crate::sensitivity::{ACT_BITS, LayerSensitivity, Menu, Sensitivity, covering};
 use crate::stages::{hash_inputs, hash_tensors, write_toml, write_whole};
 use crate::trace::{self, Curvature, TraceConfig, TraceHooks, Traces};
 use crate::{Error, images};
@@ -115,7 +115,7 @@ impl Pipeline {
         Ok(bits.plan(&self.arch)?)
     }
 
-    /// Estimates the second derivatives by the taps of every algorithm and by the activations.
+    /// Estimates the second derivatives by the taps of every algorithm, in as few networks as have them, and by the activations.
     fn sensitivity<'n>(
         &mut self,
         net: &'n QatNet,
@@ -123,7 +123,7 @@ impl Pipeline {
         hooks: &Hooks<'_>,
     ) -> Result<Sensitivity<'n>, Error> {
         let PlanSection { batch_size, tolerance, least_probes, most_probes, .. } = self.recipe.plan;
-        let (seed, algorithms) = (self.recipe.seed, self.recipe.plan.algorithms.clone());
+        let seed = self.recipe.seed;
         let config = TraceConfig { seed, batch_size, tolerance, least: least_probes, most: most_probes };
         let identity = hash_inputs(&[&self.float_inputs, &float, &seed, &batch_size]);
         let (of_taps, kind) = match self.recipe.plan.curvature {
@@ -134,8 +134,8 @@ impl Pipeline {
         let [_, height, width] = self.arch.shapes()[0];
         let images = images::as_tested(self.images.train.clone(), &self.recipe.data, [height, width])?;
         let mut taps = BTreeMap::new();
-        for algorithm in algorithms {
-            let net = net.replan(&BitPlan::uniform(&self.arch, 8, 8).with_tiles(algorithm))?;
+        for algorithm in covering(&self.arch, &self.recipe.plan.algorithms) {
+            let net = net.replan(&BitPlan::uniform(&self.arch, 8, 8).with_tiles(&self.arch, algorithm))?;
             let stage = format!("{kind}-{}", algorithm.name());
             let found = self.traces((&net, &images), (of_taps, &identity), &config, &stage, hooks)?;
             taps.insert(algorithm.name(), found);

@@ -6,7 +6,7 @@
 
 use eqo_checkpoints::winograd::Algorithm;
 
-use super::{LayerSensitivity, Menu, Sensitivity, Step, WeightChoice, tiled_layers, uniform};
+use super::{LayerSensitivity, Menu, Sensitivity, Step, WeightChoice, newly_arranged, uniform};
 use crate::Error;
 
 /// Most bits of a tap. Codes are mid-rise, so that one bit has two values of opposite sign; without any a tap is 0.
@@ -21,7 +21,7 @@ const TEMPER: f64 = 0.75;
 const SMALLEST: f64 = 1e-4;
 
 impl Sensitivity<'_> {
-    /// Adds the best choice of every mean of [`Menu::tap_bits`] to all layers that may have this algorithm.
+    /// Adds the best choice of every mean of [`Menu::tap_bits`] to the Winograd layers of this algorithm's network.
     pub(super) fn add_tap_bits(
         &self,
         layers: &mut [LayerSensitivity],
@@ -41,12 +41,13 @@ impl Sensitivity<'_> {
             }
             errors.push(net.rounding_errors());
         }
-        let (tiled, last) = (tiled_layers(self.net.arch()), layers.len().saturating_sub(1));
-        let free = |index: usize| tiled[index] && (menu.ends.is_none() || (index != 0 && index != last));
-        for (index, layer) in layers.iter_mut().enumerate().filter(|(index, _)| free(*index)) {
-            let Some(traces) = self.taps.get(algorithm.name()) else { continue };
-            let means: Vec<f64> =
-                traces.layers[index].tap_means().into_iter().map(|mean| mean.max(0.0)).collect();
+        let (arch, last) = (self.net.arch(), layers.len().saturating_sub(1));
+        let arranged = newly_arranged(arch, &menu.algorithms, algorithm).into_iter().enumerate();
+        let free = |index: usize| menu.ends.is_none() || (index != 0 && index != last);
+        for (index, algorithm) in arranged.filter(|(index, _)| free(*index)) {
+            let Some(algorithm) = algorithm.filter(|own| own.transform().is_some()) else { continue };
+            let Some(means) = self.derivatives(index, algorithm.taps()) else { continue };
+            let layer = &mut layers[index];
             let of_layer: Vec<&Vec<f64>> = errors.iter().map(|layers| &layers[index]).collect();
             layer
                 .weights

@@ -10,7 +10,8 @@ use crate::winograd;
 const IMAGES: [usize; 5] = [0, 1, 2, 3, 4];
 
 fn network(tiles: Algorithm) -> FloatTaps {
-    planned(&BitPlan::uniform(&tiny_arch(), 4, 6).with_tiles(tiles), &Device::flex()).float_network()
+    planned(&BitPlan::uniform(&tiny_arch(), 4, 6).with_tiles(&tiny_arch(), tiles), &Device::flex())
+        .float_network()
 }
 
 fn wave(shape: [usize; 4], offset: f32, device: &Device) -> Tensor<4> {
@@ -153,7 +154,7 @@ fn products_by_taps_and_by_kernels_are_the_same_quadratic_form() {
         direction.iter().zip(&products).map(|(v, hv)| dot(v, hv)).collect()
     };
     let want = of(&kernels, products(&direct, &kernels));
-    for tiles in [Algorithm::F2x2, Algorithm::F4x4] {
+    for tiles in [Algorithm::F2x2, Algorithm::F4x4, Algorithm::P2x2] {
         let net = network(tiles);
         let taps = |(kernel, layer): (&Tensor<4>, &TapLayer)| {
             let [out, inputs, side, _] = layer.taps.dims();

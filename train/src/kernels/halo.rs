@@ -11,7 +11,7 @@ pub(super) struct Sink<'a> {
     pub(super) rows: Range<usize>,
     /// Rows from the first of the band's tiles, without padding, to the first of the next band's.
     pub(super) tiles: Range<usize>,
-    /// `[in, t − m]` rows: those above the band's tiles, then those below; empty if no gradient is wanted.
+    /// `[in, halo rows]` rows: those above the band's tiles, then those below; empty if no gradient is wanted.
     pub(super) halo: Vec<f32>,
     /// Rows of the halo that lie above.
     pub(super) above: usize,

@@ -66,6 +66,7 @@ fn convolve<const N: usize>(
         Algorithm::Direct => direct::forward(shape, operands, finish),
         Algorithm::F2x2 => winograd::forward(tile::F2, shape, operands, finish),
         Algorithm::F4x4 => winograd::forward(tile::F4, shape, operands, finish),
+        Algorithm::P2x2 => winograd::forward(tile::P2, shape, operands, finish),
     }
 }
 
@@ -81,6 +82,7 @@ pub(crate) fn backward(
         Algorithm::Direct => direct::backward(shape, operands, with_input),
         Algorithm::F2x2 => winograd::backward(tile::F2, shape, operands, with_input),
         Algorithm::F4x4 => winograd::backward(tile::F4, shape, operands, with_input),
+        Algorithm::P2x2 => winograd::backward(tile::P2, shape, operands, with_input),
     }
 }
 

@@ -44,8 +44,14 @@ fn sliding_windows(shape: ConvShape, x: &[f32], kernel: &[f32], bias: &[f32]) ->
     y
 }
 
+/// The same for an algorithm of another stride.
+fn strided(shape: ConvShape, algorithm: Algorithm) -> ConvShape {
+    ConvShape { stride: algorithm.transform().map_or(1, |transform| transform.stride()), ..shape }
+}
+
+/// Kernels of 3, stride 1.
 fn shapes() -> impl Strategy<Value = ConvShape> {
-    (1..4_usize, 1..4_usize, 3..10_usize, 3..8_usize, 1..36_usize, 0..2_usize).prop_map(
+    (1..4_usize, 1..4_usize, 3..10_usize, 3..8_usize, 1..36_usize, 0..3_usize).prop_map(
         |(inputs, outputs, height, width, images, padding)| ConvShape {
             inputs,
             outputs,
@@ -77,7 +83,8 @@ proptest! {
         let x = integers(shape.input_len(), seed);
         let kernel = integers(9 * shape.outputs * shape.inputs, seed + 1);
         let bias = integers(shape.outputs, seed + 2);
-        for (algorithm, scale) in [(Algorithm::Direct, 1.0), (Algorithm::F2x2, 4.0), (Algorithm::F4x4, 576.0)] {
+        for (algorithm, scale) in Algorithm::ALL.into_iter().zip([1.0, 4.0, 576.0, 1.0]) {
+            let shape = strided(shape, algorithm);
             let scaled = |values: &[f32]| values.iter().map(|value| value * scale).collect::<Vec<f32>>();
             let want = scaled(&sliding_windows(shape, &x, &kernel, &bias));
             let taps = taps(shape, algorithm, &kernel, scale);
@@ -89,6 +96,7 @@ proptest! {
     fn a_unit_is_the_convolution_plus_the_residual_and_its_rounding(shape in shapes(), seed in 0..100_usize) {
         let activation = ActivationQuantizer { exponent: 2, largest: 7.0 };
         for algorithm in Algorithm::ALL {
+            let shape = strided(shape, algorithm);
             let positions = if algorithm == Algorithm::Direct { 9 } else { algorithm.taps() };
             let x = integers(shape.input_len(), seed);
             let taps = integers(positions * shape.outputs * shape.inputs, seed + 1);
@@ -111,8 +119,9 @@ proptest! {
     #[test]
     fn gradients_are_the_adjoints_of_the_forward_pass(shape in shapes(), seed in 0..100_usize) {
         let x = integers(shape.input_len(), seed);
-        let upstream = integers(output_len(shape), seed + 3);
         for algorithm in Algorithm::ALL {
+            let shape = strided(shape, algorithm);
+            let upstream = integers(output_len(shape), seed + 3);
             let positions = if algorithm == Algorithm::Direct { 9 } else { algorithm.taps() };
             let taps = integers(positions * shape.outputs * shape.inputs, seed + 1);
             let found = backward(algorithm, shape, (&x, &taps, &upstream), true);
@@ -177,8 +186,10 @@ fn bits_do_not_depend_on_the_number_of_threads() {
     let fractions = |count: usize, seed: usize| -> Vec<f32> {
         integers(count, seed).into_iter().enumerate().map(|(at, value)| value / (at % 7 + 3) as f32).collect()
     };
-    let (x, upstream) = (fractions(shape.input_len(), 1), fractions(output_len(shape), 2));
+    let x = fractions(shape.input_len(), 1);
     for algorithm in Algorithm::ALL {
+        let shape = strided(shape, algorithm);
+        let upstream = fractions(output_len(shape), 2);
         let positions = if algorithm == Algorithm::Direct { 9 } else { algorithm.taps() };
         let taps = fractions(positions * 30, 3);
         let run = |threads: usize| {

@@ -7,8 +7,11 @@ use pulp::Simd;
 
 use super::lanes::{fma, minus as sub, plus as add};
 
-/// F(m x m, 3x3) with tile `T = m + 2` and `M = m` outputs, over lanes of images.
+/// F(m x m, 3x3) with tiles of `T` inputs and `M = m` outputs, over lanes of images.
 pub(crate) trait Tile<const T: usize, const M: usize>: Copy + Send + Sync {
+    /// Inputs from one tile to the next: M times the stride.
+    const STEP: usize;
+
     /// `Bᵀ·d`.
     fn input<S: Simd>(self, simd: S, d: [S::f32s; T]) -> [S::f32s; T];
     /// `B·v`, the adjoint of [`Tile::input`].
@@ -27,7 +30,13 @@ pub(crate) struct F2;
 #[derive(Clone, Copy)]
 pub(crate) struct F4;
 
+/// F(2x2, 3x3) for stride 2, by phases.
+#[derive(Clone, Copy)]
+pub(crate) struct P2;
+
 impl Tile<4, 2> for F2 {
+    const STEP: usize = 2;
+
     #[inline(always)]
     fn input<S: Simd>(self, simd: S, d: [S::f32s; 4]) -> [S::f32s; 4] {
         [sub(simd, d[0], d[2]), add(simd, d[1], d[2]), sub(simd, d[2], d[1]), sub(simd, d[1], d[3])]
@@ -55,6 +64,8 @@ impl Tile<4, 2> for F2 {
 }
 
 impl Tile<6, 4> for F4 {
+    const STEP: usize = 4;
+
     #[inline(always)]
     fn input<S: Simd>(self, simd: S, d: [S::f32s; 6]) -> [S::f32s; 6] {
         let (even, odd) = (fma(simd, -4.0, d[2], d[4]), fma(simd, -4.0, d[1], d[3]));
@@ -113,6 +124,30 @@ impl Tile<6, 4> for F4 {
     }
 }
 
+impl Tile<5, 2> for P2 {
+    const STEP: usize = 4;
+
+    #[inline(always)]
+    fn input<S: Simd>(self, simd: S, d: [S::f32s; 5]) -> [S::f32s; 5] {
+        [sub(simd, d[0], d[2]), d[2], sub(simd, d[2], d[4]), d[1], d[3]]
+    }
+
+    #[inline(always)]
+    fn input_adjoint<S: Simd>(self, simd: S, v: [S::f32s; 5]) -> [S::f32s; 5] {
+        [v[0], v[3], add(simd, sub(simd, v[1], v[0]), v[2]), v[4], simd.neg_f32s(v[2])]
+    }
+
+    #[inline(always)]
+    fn output<S: Simd>(self, simd: S, m: [S::f32s; 5]) -> [S::f32s; 2] {
+        [add(simd, add(simd, m[0], m[1]), m[3]), add(simd, sub(simd, m[1], m[2]), m[4])]
+    }
+
+    #[inline(always)]
+    fn output_adjoint<S: Simd>(self, simd: S, y: [S::f32s; 2]) -> [S::f32s; 5] {
+        [y[0], simd.add_f32s(y[0], y[1]), simd.neg_f32s(y[1]), y[0], y[1]]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use eqo_checkpoints::winograd::{Algorithm, Transform};
@@ -133,6 +168,7 @@ mod tests {
 
     fn check<A: Tile<T, M>, const T: usize, const M: usize>(tile: A, transform: &Transform) {
         let simd = Scalar::new();
+        assert_eq!([T, M, A::STEP], [transform.tile, transform.outputs, transform.step]);
         assert_eq!(matrix(|d: [f32; T]| tile.input(simd, d)), transform.bt);
         assert_eq!(matrix(|v: [f32; T]| tile.input_adjoint(simd, v)), transposed(&transform.bt));
         assert_eq!(matrix(|m: [f32; T]| tile.output(simd, m)), transform.at);
@@ -143,5 +179,6 @@ mod tests {
     fn transforms_and_adjoints_are_the_matrices_of_the_integer_engine() {
         check(F2, &Algorithm::F2x2.transform().unwrap());
         check(F4, &Algorithm::F4x4.transform().unwrap());
+        check(P2, &Algorithm::P2x2.transform().unwrap());
     }
 }

@@ -1,6 +1,6 @@
 //! Two-dimensional tile transforms of a strip, forward and adjoint.
 //!
-//! Neighbouring tiles share `t − m` columns: a window of columns slides over a row of tiles, so each column is loaded
+//! Neighbouring tiles share columns (`t − m` for stride 1): a window of columns slides over a row of tiles, so each column is loaded
 //! and transformed vertically once. Loops instead of iterator adapters and closures, see [`super::lanes`].
 #![allow(clippy::needless_range_loop, reason = "indices transpose small register arrays")]
 
@@ -29,17 +29,17 @@ impl<A: Tile<T, M>, const T: usize, const M: usize> InputTransform<'_, A, T, M> 
     fn slide<S: Simd>(&mut self, simd: S, channel: usize, images: Range<usize>) {
         let (columns, lanes) = (self.strip.columns(), self.strip.images.len());
         let tap_stride = tap_stride(self.plan.shape.inputs, columns);
-        let first = self.strip.tiles.start * M;
+        let first = self.strip.tiles.start * A::STEP;
         let mut window = [[simd.splat_f32s(0.0); T]; T];
-        for j in M..T {
-            window[j] = self.column(simd, channel, first + j - M, &images);
+        for j in A::STEP..T {
+            window[j] = self.column(simd, channel, first + j - A::STEP, &images);
         }
         for index in 0..self.strip.tiles.len() {
-            for j in 0..T - M {
-                window[j] = window[j + M];
+            for j in 0..T - A::STEP {
+                window[j] = window[j + A::STEP];
             }
-            for j in T - M..T {
-                window[j] = self.column(simd, channel, first + index * M + j, &images);
+            for j in T - A::STEP..T {
+                window[j] = self.column(simd, channel, first + index * A::STEP + j, &images);
             }
             let at = channel * columns + index * lanes + images.start - self.strip.images.start;
             for i in 0..T {
@@ -65,7 +65,7 @@ impl<A: Tile<T, M>, const T: usize, const M: usize> InputTransform<'_, A, T, M> 
             return d;
         }
         for i in 0..T {
-            let y = (self.strip.row * M + i).wrapping_sub(shape.padding);
+            let y = (self.strip.row * A::STEP + i).wrapping_sub(shape.padding);
             if y < shape.height {
                 let start = ((channel * shape.height + y) * shape.width + x) * shape.images;
                 d[i] = load(simd, &self.x[start + images.start..start + images.end]);
@@ -181,7 +181,7 @@ impl<A: Tile<T, M>, const T: usize, const M: usize> InputAdjoint<'_, '_, A, T, M
     fn slide<S: Simd>(&mut self, simd: S, channel: usize, images: Range<usize>) {
         let (columns, lanes) = (self.strip.columns(), self.strip.images.len());
         let tap_stride = tap_stride(self.plan.shape.inputs, columns);
-        let first = self.strip.tiles.start * M;
+        let first = self.strip.tiles.start * A::STEP;
         let zero = simd.splat_f32s(0.0);
         let mut window = [[zero; T]; T];
         for index in 0..self.strip.tiles.len() {
@@ -196,15 +196,15 @@ impl<A: Tile<T, M>, const T: usize, const M: usize> InputAdjoint<'_, '_, A, T, M
                     window[j][i] = plus(simd, window[j][i], inputs[j]);
                 }
             }
-            for j in 0..M {
-                self.add_column(simd, window[j], (channel, first + index * M + j), &images);
+            for j in 0..A::STEP {
+                self.add_column(simd, window[j], (channel, first + index * A::STEP + j), &images);
             }
             for j in 0..T {
-                window[j] = if j + M < T { window[j + M] } else { [zero; T] };
+                window[j] = if j + A::STEP < T { window[j + A::STEP] } else { [zero; T] };
             }
         }
-        for j in 0..T - M {
-            let at = first + self.strip.tiles.len() * M + j;
+        for j in 0..T - A::STEP {
+            let at = first + self.strip.tiles.len() * A::STEP + j;
             self.add_column(simd, window[j], (channel, at), &images);
         }
     }
@@ -225,9 +225,9 @@ impl<A: Tile<T, M>, const T: usize, const M: usize> InputAdjoint<'_, '_, A, T, M
         }
         let inputs = self.tile.input_adjoint(simd, column);
         for i in 0..T {
-            let y = (self.strip.row * M + i).wrapping_sub(shape.padding);
+            let y = (self.strip.row * A::STEP + i).wrapping_sub(shape.padding);
             if y < shape.height {
-                let row = self.sink.row(channel, y, T - M);
+                let row = self.sink.row(channel, y, self.plan.halo_rows);
                 let at = x * shape.images;
                 add(simd, &mut row[at + images.start..at + images.end], inputs[i]);
             }

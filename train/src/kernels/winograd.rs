@@ -34,13 +34,16 @@ pub(super) struct Plan {
     pub(super) size: [usize; 2],
     tile_rows: usize,
     strips: Strips,
+    /// Rows of inputs that a band of tiles shares with its neighbours: those of the padding above, the rest of the overlap below.
+    pub(super) halo_rows: usize,
 }
 
 impl Plan {
-    fn new<const T: usize, const M: usize>(shape: ConvShape) -> Self {
+    fn new<A: Tile<T, M>, const T: usize, const M: usize>(shape: ConvShape) -> Self {
         let size = shape.output_size();
         let strips = Strips::new(size[1].div_ceil(M), shape.images, T * T * (shape.inputs + shape.outputs));
-        Self { shape, size, tile_rows: size[0].div_ceil(M), strips }
+        let halo_rows = shape.padding.max(T - A::STEP);
+        Self { shape, size, tile_rows: size[0].div_ceil(M), strips, halo_rows }
     }
 
     /// Numbers of a strip's transformed inputs and outputs.
@@ -58,7 +61,7 @@ pub(super) fn forward<A: Tile<T, M>, const T: usize, const M: usize, const N: us
     (x, u, bias): (&[f32], &[f32], &[f32]),
     finish: impl Fn(usize, [&mut [f32]; N]) + Sync,
 ) -> [Vec<f32>; N] {
-    let plan = Plan::new::<T, M>(shape);
+    let plan = Plan::new::<A, T, M>(shape);
     let [height, width] = plan.size;
     let tile_bands = bands(plan.tile_rows);
     let bands: Vec<_> = tile_bands.iter().map(|band| band.start * M..height.min(band.end * M)).collect();
@@ -89,21 +92,21 @@ pub(crate) fn backward<A: Tile<T, M>, const T: usize, const M: usize>(
     (x, u, dy): (&[f32], &[f32], &[f32]),
     with_input: bool,
 ) -> Gradients {
-    let plan = Plan::new::<T, M>(shape);
+    let plan = Plan::new::<A, T, M>(shape);
     let row = shape.width * shape.images;
     let tile_bands = bands(plan.tile_rows);
     let last = tile_bands.len().saturating_sub(1);
     let owned = |(index, band): (usize, &Range<usize>)| {
-        let end = if index == last { shape.height } else { band.end * M };
-        shape.height.min(band.start * M)..shape.height.min(end)
+        let end = if index == last { shape.height } else { band.end * A::STEP };
+        shape.height.min(band.start * A::STEP)..shape.height.min(end)
     };
     let bands: Vec<_> = tile_bands.iter().enumerate().map(owned).collect();
     let rows = Rows { planes: if with_input { shape.inputs } else { 0 }, row, bands: &bands };
     let work = |mut band: Band<'_, 1>| {
-        let halo = if with_input { shape.inputs * (T - M) * row } else { 0 };
+        let halo = if with_input { shape.inputs * plan.halo_rows * row } else { 0 };
         let (tiles, rows) = (tile_bands[band.index].clone(), band.rows());
         let [owned] = band.take(rows.len()).planes;
-        let reach = tiles.start * M..tiles.end * M;
+        let reach = tiles.start * A::STEP..tiles.end * A::STEP;
         let sink = Sink { owned, rows, tiles: reach, halo: vec![0.0; halo], above: shape.padding, row };
         backward_band(tile, &plan, tiles, (x, u, dy), sink)
     };
@@ -111,7 +114,7 @@ pub(crate) fn backward<A: Tile<T, M>, const T: usize, const M: usize>(
     let (taps, edges): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
     let plane = shape.height * row;
     dx.par_chunks_exact_mut(plane.max(1)).enumerate().for_each(|(channel, dx)| {
-        edges.iter().for_each(|edge| edge.add_to(channel, dx, &shape, T - M));
+        edges.iter().for_each(|edge| edge.add_to(channel, dx, &shape, plan.halo_rows));
     });
     Gradients { input: dx, taps: bands::sum(taps) }
 }

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use eqo_checkpoints::arch::{Arch, ArchNode, ArchOp, NodeId};
 use eqo_checkpoints::codebook::Codebook;
 use eqo_checkpoints::plan::{BitPlan, LayerPlan};
-use eqo_checkpoints::winograd::Algorithm;
+use eqo_checkpoints::winograd::{Algorithm, FITTING};
 use eqo_datasets::Normalization;
 
 use super::Domain;
@@ -163,10 +163,13 @@ fn check(node: &ArchNode, layer: &LayerPlan) -> Result<()> {
         return Err(refuse(node, "activation bits", "2 to 8", layer.act_bits, "correct the plan"));
     }
     check_codes(node, layer)?;
-    let tiles = matches!(&node.op, ArchOp::Conv(conv) if conv.kernel == 3 && conv.stride == 1);
-    if layer.algorithm != Algorithm::Direct && !tiles {
+    let fits = match &node.op {
+        ArchOp::Conv(conv) => layer.algorithm.fits(conv.kernel, conv.stride),
+        _ => layer.algorithm == Algorithm::Direct,
+    };
+    if !fits {
         let next = "use `direct` for this layer";
-        return Err(refuse(node, "algorithm", "direct unless 3x3 of stride 1", layer.algorithm.name(), next));
+        return Err(refuse(node, "algorithm", FITTING, layer.algorithm.name(), next));
     }
     Ok(())
 }

@@ -88,8 +88,8 @@ fn export_holds_codes_of_the_planned_bits_and_shifts_of_the_wired_scales() {
 #[test]
 fn taps_are_no_finer_than_their_gain_and_exact_sums_allow() {
     for weight_bits in [2_u8, 4, 8] {
-        for (tiles, gain) in [(Algorithm::F2x2, 0), (Algorithm::F4x4, 6)] {
-            let plan = BitPlan::uniform(&tiny_arch(), weight_bits, 6).with_tiles(tiles);
+        for (tiles, gain) in [(Algorithm::F2x2, 0), (Algorithm::F4x4, 6), (Algorithm::P2x2, 0)] {
+            let plan = BitPlan::uniform(&tiny_arch(), weight_bits, 6).with_tiles(&tiny_arch(), tiles);
             let net = planned(&plan, &Device::flex());
             for (layer, spec) in net.export().unwrap().iter().zip(&net.specs) {
                 let most = (spec.codebook(0).bits() + 6 + gain).min(14);
@@ -128,20 +128,24 @@ fn a_quantized_network_is_rebuilt_exactly_from_its_tensors() {
 
 #[test]
 fn trained_taps_start_as_those_of_the_kernel_and_stay_in_their_domain() {
-    for tiles in [Algorithm::F2x2, Algorithm::F4x4] {
-        let kernels = planned(&BitPlan::uniform(&tiny_arch(), 3, 6).with_tiles(tiles), &Device::flex());
+    for tiles in [Algorithm::F2x2, Algorithm::F4x4, Algorithm::P2x2] {
+        let kernels =
+            planned(&BitPlan::uniform(&tiny_arch(), 3, 6).with_tiles(&tiny_arch(), tiles), &Device::flex());
         let taps = kernels.in_winograd_domain().unwrap();
         assert!(taps.export().unwrap() == kernels.export().unwrap());
         assert_eq!(logits(&taps), logits(&kernels));
         let tensors = taps.to_tensors();
-        let side = tiles.transform().unwrap().tile;
-        assert_eq!(tensors["second.weight"].shape()[2..], [side; 2]);
-        assert_eq!(tensors["down.weight"].shape(), kernels.to_tensors()["down.weight"].shape());
+        for (layer, stride) in [("second", 1), ("down", 2)] {
+            let side = tiles.beside(3, stride).transform().map_or(3, |transform| transform.tile);
+            assert_eq!(tensors[&format!("{layer}.weight")].shape()[2..], [side; 2], "{layer}");
+        }
         let again = kernels.with_tensors(&tensors, "taps", &Device::flex()).unwrap();
         assert_eq!(logits(&again), logits(&taps));
-        let coarser = taps.replan(&BitPlan::uniform(&tiny_arch(), 2, 6).with_tiles(tiles)).unwrap();
+        let coarser =
+            taps.replan(&BitPlan::uniform(&tiny_arch(), 2, 6).with_tiles(&tiny_arch(), tiles)).unwrap();
         assert_eq!(coarser.to_tensors()["second.weight"], tensors["second.weight"]);
-        let other = taps.replan(&BitPlan::uniform(&tiny_arch(), 2, 6).with_tiles(Algorithm::Direct));
+        let other =
+            taps.replan(&BitPlan::uniform(&tiny_arch(), 2, 6).with_tiles(&tiny_arch(), Algorithm::Direct));
         assert!(matches!(other.err(), Some(Error::StateDict { .. })));
     }
 }

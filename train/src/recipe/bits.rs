@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use eqo_checkpoints::arch::{Arch, ArchOp};
+use eqo_checkpoints::arch::Arch;
 use eqo_checkpoints::plan::{BitPlan, LayerPlan};
 use eqo_checkpoints::winograd::Algorithm;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,8 @@ pub struct BitsSection {
     pub weight: u8,
     /// Bits of an activation, 2 to 8.
     pub activation: u8,
-    /// How the products of 3x3 convolutions of stride 1 are arranged; all others are direct.
+    /// How the products of convolutions are arranged where it fits, see [`Algorithm::beside`]: `direct`; `f2x2` or `f4x4` for 3x3
+    /// kernels of stride 1; `p2x2` for those of stride 2, beside `f2x2`.
     pub algorithm: Algorithm,
     /// Whether weights of `bits.weight` bits lie half a step above their codes, see [`LayerPlan::mid_rise`].
     pub mid_rise: bool,
@@ -68,13 +69,7 @@ impl BitsSection {
     /// # Errors
     /// [`RecipeError`] for a plan file that can't be read, or a layer that `arch` doesn't have.
     pub fn plan(&self, arch: &Arch) -> Result<BitPlan, RecipeError> {
-        let mut plan = BitPlan::uniform(arch, self.weight, self.activation);
-        for node in &arch.nodes {
-            let tiles = matches!(&node.op, ArchOp::Conv(conv) if conv.kernel == 3 && conv.stride == 1);
-            if let Some(layer) = plan.layers.get_mut(&node.name).filter(|_| tiles) {
-                layer.algorithm = self.algorithm;
-            }
-        }
+        let mut plan = BitPlan::uniform(arch, self.weight, self.activation).with_tiles(arch, self.algorithm);
         for layer in plan.layers.values_mut().filter(|layer| layer.weight_bits == self.weight) {
             layer.mid_rise = self.mid_rise;
         }

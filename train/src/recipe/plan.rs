@@ -13,7 +13,8 @@ pub struct PlanSection {
     pub weight_bits: Vec<u8>,
     /// Bits of an activation to choose from.
     pub act_bits: Vec<u8>,
-    /// Algorithms to choose from for 3x3 convolutions of stride 1; all others are direct.
+    /// Algorithms to choose from for every convolution, as [`crate::recipe::BitsSection::algorithm`]: `f2x2` and `f4x4` for 3x3 kernels of
+    /// stride 1 (`direct` for those of stride 2), `p2x2` for those of stride 2.
     pub algorithms: Vec<Algorithm>,
     /// Mean bits to choose from for Winograd layers whose taps have bits of their own.
     pub tap_bits: Vec<f64>,
@@ -72,7 +73,7 @@ impl Default for PlanSection {
         Self {
             weight_bits: vec![2, 3, 4, 5, 6, 8],
             act_bits: vec![4, 5, 6, 8],
-            algorithms: vec![Algorithm::F2x2, Algorithm::F4x4],
+            algorithms: vec![Algorithm::F2x2, Algorithm::F4x4, Algorithm::P2x2],
             tap_bits: vec![1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0],
             reweight: true,
             ends: 8,

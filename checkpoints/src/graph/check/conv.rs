@@ -4,6 +4,7 @@ use super::{MAX_SIZE, bounded, bounded_shape, earlier, fault};
 use crate::Error;
 use crate::graph::{Conv, Graph, Node, Op, Output};
 use crate::layout::ConvLayout;
+use crate::winograd::FITTING;
 
 /// Largest number of values in a convolution's columns, see [`ConvLayout::gather`].
 const MAX_COLUMN_VALUES: usize = 1 << 28;
@@ -37,13 +38,8 @@ fn output_size(node: &Node, conv: &Conv, height: usize, width: usize) -> Result<
     bounded(&node.name, "kernel", conv.kernel, 1, 15)?;
     bounded(&node.name, "stride", conv.stride, 1, 8)?;
     bounded(&node.name, "padding", conv.padding, 0, 7)?;
-    if conv.algorithm.transform().is_some() && (conv.kernel != 3 || conv.stride != 1) {
-        return Err(fault(
-            node,
-            "algorithm",
-            "direct, for any kernel but 3 at stride 1",
-            conv.algorithm.name(),
-        ));
+    if !conv.algorithm.fits(conv.kernel, conv.stride) {
+        return Err(fault(node, "algorithm", FITTING, conv.algorithm.name()));
     }
     let out =
         |size: usize| (size + 2 * conv.padding).checked_sub(conv.kernel).map(|room| room / conv.stride + 1);

@@ -39,8 +39,9 @@ fn network(args: &BenchModelArgs) -> Result<Checkpoint, Failure> {
         Tile::Direct => Algorithm::Direct,
         Tile::Two => Algorithm::F2x2,
         Tile::Four => Algorithm::F4x4,
+        Tile::Phases => Algorithm::P2x2,
     };
-    let plan = BitPlan::uniform(&arch, args.weight_bits, args.act_bits).with_tiles(algorithm);
+    let plan = BitPlan::uniform(&arch, args.weight_bits, args.act_bits).with_tiles(&arch, algorithm);
     let (weight, act) = (args.weight_bits, args.act_bits);
     arch.name = format!("{}-w{weight}a{act}-{}-random", args.arch, algorithm.name());
     let bar = Progress::new("random weights");
