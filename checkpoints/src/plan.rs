@@ -28,6 +28,9 @@ pub struct LayerPlan {
     /// 3 bits that rounds normal weights with a fifth and a twentieth less error, for a wider ring by one bit.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mid_rise: bool,
+    /// Widest ring that training leaves to any of its accumulators; `None`: as wide as its weights need.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ring_bits: Option<u8>,
 }
 
 /// One [`LayerPlan`] for every convolution and linear node, by node name.
@@ -60,6 +63,7 @@ impl BitPlan {
                     act_bits,
                     exponents: None,
                     mid_rise: false,
+                    ring_bits: None,
                 };
                 (node.name.clone(), layer)
             })
@@ -127,6 +131,7 @@ mod tests {
             act_bits: 6,
             exponents: None,
             mid_rise: false,
+            ring_bits: None,
         };
         let values = |layer: &LayerPlan| {
             Codebook::new(&layer.weight_exponents()[0], layer.weight_offset()).values().to_vec()

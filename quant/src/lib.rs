@@ -14,6 +14,7 @@ pub mod pipeline;
 pub mod plan_report;
 pub mod price;
 pub mod report;
+pub mod rings;
 pub mod sensitivity;
 pub mod stages;
 pub mod trace;

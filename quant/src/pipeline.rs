@@ -112,7 +112,7 @@ impl Pipeline {
         if self.recipe.float.steps > 0 {
             let identity = hash_inputs(&[&self.arch, &hash_tensors(&net.to_tensors())]);
             let config = self.fit_config(&self.recipe.float, "float", identity);
-            net = self.fit("float", net, None, &config, hooks)?;
+            net = self.fit("float", net, None, (&config, None), hooks)?;
         }
         let tensors = net.to_tensors();
         import::save_tensors(&output, &tensors, &[("arch", &self.arch.name)])?;
@@ -167,7 +167,7 @@ impl Pipeline {
         stage: &str,
         net: N,
         teacher: Option<Teacher<'_>>,
-        config: &FitConfig,
+        (config, project): (&FitConfig, Option<fit::Project<'_>>),
         hooks: &Hooks<'_>,
     ) -> Result<N, Error> {
         let mut progress = |step: &fit::Progress| {
@@ -180,7 +180,7 @@ impl Pipeline {
                 training: Some(*step),
             });
         };
-        let fit_hooks = fit::Hooks { stop: hooks.stop, progress: &mut progress };
+        let fit_hooks = fit::Hooks { stop: hooks.stop, progress: &mut progress, project };
         Ok(fit::fit(net, teacher, &self.images.train, self.images.validation.as_ref(), config, fit_hooks)?)
     }
 

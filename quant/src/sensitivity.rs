@@ -73,6 +73,7 @@ impl WeightChoice {
             act_bits,
             exponents: self.exponents.clone(),
             mid_rise: self.mid_rise,
+            ring_bits: None,
         }
     }
 

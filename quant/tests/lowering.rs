@@ -102,7 +102,7 @@ fn survives_training(start: &QatNet, arch: &Arch, plan: &BitPlan, images: &Datas
         ..FitSection::default()
     };
     let config = FitConfig::new(&section, &NORMALIZATION, 1, out.path().to_owned());
-    let hooks = Hooks { stop: &AtomicBool::new(false), progress: &mut |_| {} };
+    let hooks = Hooks { stop: &AtomicBool::new(false), progress: &mut |_| {}, project: None };
     let trained = fit(start.clone(), None, images, None, &config, hooks).unwrap();
     let sample = images.subset(&[0, 1, 2]);
     let untrained_engine = engine(arch, plan, start, images);

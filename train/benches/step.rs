@@ -97,7 +97,7 @@ fn measure<N: Layers>(
         last = Instant::now();
     };
     let stop = AtomicBool::new(false);
-    fit(net, teacher, images, None, &config, Hooks { stop: &stop, progress: &mut progress })?;
+    fit(net, teacher, images, None, &config, Hooks { stop: &stop, progress: &mut progress, project: None })?;
     // The first steps allocate, and the last one writes a checkpoint.
     let mut seconds = seconds.get(2..options.steps - 1).unwrap_or_default().to_vec();
     seconds.sort_unstable_by(f64::total_cmp);

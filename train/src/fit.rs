@@ -42,6 +42,7 @@ pub use selection::Best;
 
 use crate::evaluate::{Score, evaluate};
 use crate::layers::Layers;
+use crate::tensors::NamedTensors;
 use crate::{Error, Result, pixels};
 use checkpoint::Checkpoint;
 use ema::Ema;
@@ -50,6 +51,9 @@ use loader::{Batch, Batches, Order, Source};
 use metrics::{Metrics, Row, Window};
 use saving::checkpoint_path;
 use selection::Selection;
+
+/// Steps between projections.
+const PROJECT_EVERY: usize = 10;
 
 /// Steps between rows of `metrics.csv`.
 const ROW_EVERY: usize = 20;
@@ -63,7 +67,16 @@ pub struct Hooks<'a> {
     pub stop: &'a AtomicBool,
     /// Called after every step.
     pub progress: &'a mut dyn FnMut(&Progress),
+    /// Applied to the network's tensors now and then, and to the result: the nearest that keep what was asked of them, `None` if
+    /// they do. A function of the tensors alone, so that resumed runs end in the same bits.
+    pub project: Option<Project<'a>>,
 }
+
+/// See [`Hooks::project`].
+pub type Project<'a> = &'a dyn Fn(&NamedTensors) -> std::result::Result<Option<NamedTensors>, Refusal>;
+
+/// Why there is no such network.
+pub type Refusal = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where a run is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -120,7 +133,8 @@ pub fn fit<N: Layers>(
         session.run(source.prefetch(scope, steps), &mut hooks)
     })?;
     let Learner { net, device, .. } = &session.learner;
-    net.with_tensors(&session.result()?, "the trained network", device)
+    let result = projected(hooks.project, session.result()?)?;
+    net.with_tensors(&result, "the trained network", device)
 }
 
 /// What a run is about; never changes.
@@ -145,6 +159,11 @@ struct Session<'a, N> {
     seconds: f64,
     metrics: Metrics,
     window: Window,
+}
+
+fn projected(project: Option<Project<'_>>, tensors: NamedTensors) -> Result<NamedTensors> {
+    let changed = project.map_or(Ok(None), |project| project(&tensors)).map_err(Error::Projection)?;
+    Ok(changed.unwrap_or(tensors))
 }
 
 impl<'a, N: Layers> Session<'a, N> {
@@ -188,6 +207,7 @@ impl<'a, N: Layers> Session<'a, N> {
                 return Err(Error::Interrupted { step: self.step, path });
             }
             self.train(&batch)?;
+            self.project(hooks.project)?;
             let mut progress = self.progress();
             progress.validation = self.after_step()?;
             progress.best = self.selection.best();
@@ -211,6 +231,17 @@ impl<'a, N: Layers> Session<'a, N> {
             ema.update(&self.learner.net, self.step);
         }
         self.window.add(stepped.loss, stepped.correct, batch);
+        Ok(())
+    }
+
+    fn project(&mut self, project: Option<Project<'_>>) -> Result<()> {
+        if project.is_none() || !self.step.is_multiple_of(PROJECT_EVERY) {
+            return Ok(());
+        }
+        let learner = &mut self.learner;
+        let tensors = projected(project, learner.net.to_tensors())?;
+        let training = learner.device.clone().autodiff();
+        learner.net = learner.net.with_tensors(&tensors, "the projected network", &training)?;
         Ok(())
     }
 

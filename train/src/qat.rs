@@ -24,6 +24,7 @@ mod export;
 mod float;
 mod folded;
 mod live;
+mod narrow;
 mod outliers;
 mod replan;
 mod spec;
@@ -37,6 +38,7 @@ pub use domain::Domain;
 pub use export::ExportedLayer;
 pub use folded::{FoldedLayer, FoldedWeights};
 pub use live::BatchNorm;
+pub use narrow::Narrowing;
 pub use outliers::Spread;
 
 use calibrate::FloatNetwork;

@@ -66,7 +66,7 @@ fn run(plan: &BitPlan, arch: &Arch, device: &Device) -> (Vec<Vec<i64>>, Vec<f64>
     let config = FitConfig::new(&section, &NORMALIZATION, 1, dir.path().to_owned());
     let mut losses = Vec::new();
     let mut progress = |progress: &Progress| losses.push(progress.loss);
-    let hooks = Hooks { stop: &AtomicBool::new(false), progress: &mut progress };
+    let hooks = Hooks { stop: &AtomicBool::new(false), progress: &mut progress, project: None };
     fit(net, None, &images, None, &config, hooks).unwrap();
     (trace, losses)
 }

@@ -6,9 +6,10 @@ use eqo_checkpoints::plan::BitPlan;
 use eqo_train::qat::{BatchNorm, Domain};
 use eqo_train::recipe::FitSection;
 use eqo_train::tensors::NamedTensors;
-use eqo_train::{Classifier, QatNet, import};
+use eqo_train::{Classifier, QatNet, fit, import};
 
 use super::{Hooks, Pipeline};
+use crate::rings::Rings;
 use crate::stages::{hash_inputs, hash_tensors};
 use crate::{Error, fold};
 
@@ -100,14 +101,20 @@ impl Pipeline {
     ) -> Result<QatNet, Error> {
         self.stages.start(&phase.stage)?;
         let started = Instant::now();
-        let mut net =
+        let start =
             if *previous.plan() == phase.plan { previous.clone() } else { previous.replan(&phase.plan)? };
+        let (normalization, classes) = (self.normalization(), self.images.train.classes().to_vec());
+        let rings = Rings { arch: &self.arch, plan: &phase.plan, normalization, classes: &classes };
+        let mut net = rings.within(&start)?;
         if phase.section.steps > 0 {
             let teacher = self.float_net(float)?;
+            let teacher = |pixels| teacher.logits(pixels);
             let (start, float) = (hash_tensors(&net.to_tensors()), hash_tensors(float));
             let identity = hash_inputs(&[&self.arch, &phase.plan, &start, &float, &RULE]);
             let config = self.fit_config(&phase.section, &phase.stage, identity);
-            net = self.fit(&phase.stage, net, Some(&|pixels| teacher.logits(pixels)), &config, hooks)?;
+            let project = |tensors: &NamedTensors| rings.projected(&net, tensors);
+            let project = rings.asked().then_some(&project as fit::Project<'_>);
+            net = self.fit(&phase.stage, net.clone(), Some(&teacher), (&config, project), hooks)?;
         }
         import::save_tensors(&self.weights_of(phase), &net.to_tensors(), &[("arch", &self.arch.name)])?;
         self.finish(&phase.stage, &phase.inputs, started)?;
@@ -130,6 +137,8 @@ impl Pipeline {
 fn at_least(plan: &BitPlan, bits: u8) -> BitPlan {
     let mut plan = plan.clone();
     for layer in plan.layers.values_mut() {
+        // More bits may need more than the ring of the last phase.
+        layer.ring_bits = None;
         if let Some(tap_bits) = &mut layer.tap_bits {
             tap_bits.iter_mut().for_each(|own| *own = bits.max(*own));
             layer.weight_bits = bits.max(layer.weight_bits);

@@ -78,7 +78,7 @@ fn run(net: Net, images: &Dataset, config: &FitConfig, stop_after: usize) -> (Re
         seen.push(*progress);
         stop.store(progress.step >= stop_after, Ordering::Relaxed);
     };
-    let hooks = Hooks { stop: &stop, progress: &mut progress };
+    let hooks = Hooks { stop: &stop, progress: &mut progress, project: None };
     let trained = fit(net, None, images, None, config, hooks);
     (trained, seen)
 }
@@ -96,6 +96,30 @@ fn in_dir(config: FitConfig, dir: &Path) -> FitConfig {
 }
 
 #[test]
+fn a_projection_is_applied_every_ten_steps_and_to_the_result() {
+    let dir = tempfile::tempdir().unwrap();
+    let images = synthetic::generate(1, 40);
+    let config = in_dir(FitConfig { steps: 25, ..config() }, dir.path());
+    let calls = std::cell::Cell::new(0);
+    let zeroed = |tensors: &NamedTensors| {
+        calls.set(calls.get() + 1);
+        let mut tensors = tensors.clone();
+        tensors.values_mut().for_each(|tensor| tensor.fill(0.0));
+        // The second finds nothing to change.
+        Ok((calls.get() != 2).then_some(tensors))
+    };
+    let hooks = Hooks { stop: &AtomicBool::new(false), progress: &mut |_| (), project: Some(&zeroed) };
+    let trained = fit(net(1), None, &images, None, &config, hooks).unwrap();
+    assert_eq!(calls.get(), 3);
+    assert!(trained.to_tensors().values().flatten().all(|&value| value == 0.0));
+
+    let refuse = |_: &NamedTensors| Err("no such network".into());
+    let hooks = Hooks { stop: &AtomicBool::new(false), progress: &mut |_| (), project: Some(&refuse) };
+    let error = fit(net(1), None, &images, None, &config, hooks).err().unwrap();
+    assert!(matches!(error, Error::Projection(_)) && error.to_string() == "no such network");
+}
+
+#[test]
 fn training_lowers_the_loss_and_scores_the_validation_images() {
     let dir = tempfile::tempdir().unwrap();
     let images = synthetic::generate(1, 40);
@@ -104,7 +128,7 @@ fn training_lowers_the_loss_and_scores_the_validation_images() {
     let stop = AtomicBool::new(false);
     let mut seen = Vec::new();
     let mut progress = |progress: &Progress| seen.push(*progress);
-    let hooks = Hooks { stop: &stop, progress: &mut progress };
+    let hooks = Hooks { stop: &stop, progress: &mut progress, project: None };
     fit(net(1), None, &images, Some(&images), &config, hooks).unwrap();
     let (first, last) = (seen[3], seen[239]);
     assert!(last.loss < 0.6 * first.loss, "{first:?} {last:?}");
@@ -219,7 +243,7 @@ fn a_distilled_student_comes_closer_to_its_teacher() {
     let config = in_dir(settings, dir.path());
     let (stop, student) = (AtomicBool::new(false), net(8));
     let before = distance(&student);
-    let hooks = Hooks { stop: &stop, progress: &mut |_| () };
+    let hooks = Hooks { stop: &stop, progress: &mut |_| (), project: None };
     let trained =
         fit(student, Some(&|pixels| teacher.logits(pixels)), &images, None, &config, hooks).unwrap();
     assert!(distance(&trained) < 0.5 * before, "{} {before}", distance(&trained));

@@ -162,6 +162,10 @@ fn check(node: &ArchNode, layer: &LayerPlan) -> Result<()> {
     if !(2..=8).contains(&layer.act_bits) {
         return Err(refuse(node, "activation bits", "2 to 8", layer.act_bits, "correct the plan"));
     }
+    if layer.ring_bits.is_some_and(|bits| !(8..=40).contains(&bits)) {
+        let found = format!("{:?}", layer.ring_bits);
+        return Err(refuse(node, "ring bits", "8 to 40", found, "correct the plan"));
+    }
     check_codes(node, layer)?;
     let fits = match &node.op {
         ArchOp::Conv(conv) => layer.algorithm.fits(conv.kernel, conv.stride),

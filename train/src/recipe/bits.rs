@@ -24,6 +24,9 @@ pub struct BitsSection {
     pub algorithm: Algorithm,
     /// Whether weights of `bits.weight` bits lie half a step above their codes, see [`LayerPlan::mid_rise`].
     pub mid_rise: bool,
+    /// Widest ring of the accumulators of all layers but the first and the last, 8 to 40 bits; 0: as wide as their weights need. See
+    /// [`LayerPlan::ring_bits`].
+    pub ring: u8,
     /// A [`BitPlan`] as TOML, for some or all layers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<PathBuf>,
@@ -45,6 +48,9 @@ pub struct LayerBits {
     /// Whether its weights lie half a step above their codes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mid_rise: Option<bool>,
+    /// Widest ring of its accumulators, 8 to 40 bits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ring: Option<u8>,
     /// How its products are arranged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<Algorithm>,
@@ -57,6 +63,7 @@ impl Default for BitsSection {
             activation: 6,
             algorithm: Algorithm::F2x2,
             mid_rise: false,
+            ring: 0,
             plan: None,
             layers: BTreeMap::new(),
         }
@@ -78,6 +85,13 @@ impl BitsSection {
                 *layer_of(&mut plan, arch, &name, &path.display().to_string())? = layer;
             }
         }
+        let inner = arch.nodes.iter().filter(|node| plan.layers.contains_key(&node.name)).skip(1);
+        let inner: Vec<String> = inner.map(|node| node.name.clone()).collect();
+        for name in inner.iter().take(inner.len().saturating_sub(1)).filter(|_| self.ring > 0) {
+            if let Some(layer) = plan.layers.get_mut(name) {
+                layer.ring_bits = Some(self.ring);
+            }
+        }
         for (name, bits) in &self.layers {
             let layer = layer_of(&mut plan, arch, name, "bits.layers")?;
             let same = |&weight: &u8| layer.tap_bits.is_none() && weight == layer.weight_bits;
@@ -88,6 +102,7 @@ impl BitsSection {
             layer.act_bits = bits.activation.unwrap_or(layer.act_bits);
             layer.mid_rise = bits.mid_rise.unwrap_or(layer.mid_rise);
             layer.algorithm = bits.algorithm.unwrap_or(layer.algorithm);
+            layer.ring_bits = bits.ring.or(layer.ring_bits);
         }
         Ok(plan)
     }
@@ -96,10 +111,15 @@ impl BitsSection {
         let bits = |key: String, value: u8| require(key, "2 to 8", value, (2..=8).contains(&value));
         bits("bits.weight".to_owned(), self.weight)?;
         bits("bits.activation".to_owned(), self.activation)?;
+        let ring = |key: String, value: u8| require(key, "8 to 40", value, (8..=40).contains(&value));
+        if self.ring > 0 {
+            ring("bits.ring".to_owned(), self.ring)?;
+        }
         for (name, layer) in &self.layers {
             let key = |part: &str| format!("bits.layers.{name:?}.{part}");
             layer.weight.map_or(Ok(()), |value| bits(key("weight"), value))?;
             layer.activation.map_or(Ok(()), |value| bits(key("activation"), value))?;
+            layer.ring.map_or(Ok(()), |value| ring(key("ring"), value))?;
         }
         Ok(())
     }
@@ -153,12 +173,27 @@ mod tests {
     }
 
     #[test]
-    fn the_algorithm_is_that_of_3x3_convolutions_of_stride_1_only() {
+    fn the_algorithm_is_that_of_3x3_convolutions_where_it_fits() {
         let direct = plan("[bits]\nalgorithm = \"direct\"").unwrap();
         assert!(direct.layers.values().all(|layer| layer.algorithm == Algorithm::Direct));
         let tiled = plan("").unwrap();
         assert_eq!(tiled.layers["layer1.0.conv1"].algorithm, Algorithm::F2x2);
         assert_eq!(tiled.layers["layer2.0.conv1"].algorithm, Algorithm::Direct);
+        let phases = plan("[bits]\nalgorithm = \"p2x2\"").unwrap();
+        assert_eq!(phases.layers["layer1.0.conv1"].algorithm, Algorithm::F2x2);
+        assert_eq!(phases.layers["layer2.0.conv1"].algorithm, Algorithm::P2x2);
+    }
+
+    #[test]
+    fn a_ring_is_for_all_layers_but_the_first_and_the_last_and_for_single_ones() {
+        let found = plan("[bits]\nring = 15\n[bits.layers.linear]\nring = 20").unwrap();
+        let rings = |name: &str| found.layers[name].ring_bits;
+        assert_eq!([rings("conv1"), rings("linear")], [None, Some(20)]);
+        let inner = found.layers.iter().filter(|(name, _)| !["conv1", "linear"].contains(&name.as_str()));
+        assert!(inner.map(|(_, layer)| layer.ring_bits).all(|ring| ring == Some(15)));
+        for text in ["[bits]\nring = 7", "[bits.layers.conv1]\nring = 41"] {
+            assert!(plan(text).unwrap_err().to_string().contains("8 to 40"));
+        }
     }
 
     #[test]

@@ -68,8 +68,9 @@ pub(super) fn known_keys() -> Vec<String> {
     template.model.weights = Some("weights".into());
     template.bits.plan = Some("plan".into());
     let [weight, activation] = [Some(template.bits.weight), Some(template.bits.activation)];
-    let (mid_rise, algorithm) = (Some(template.bits.mid_rise), Some(template.bits.algorithm));
-    let layer = LayerBits { weight, activation, mid_rise, algorithm };
+    let (mid_rise, ring) = (Some(template.bits.mid_rise), Some(template.bits.ring));
+    let algorithm = Some(template.bits.algorithm);
+    let layer = LayerBits { weight, activation, mid_rise, ring, algorithm };
     template.bits.layers.insert("any".to_owned(), layer);
     let keys = Table::try_from(&template).map(|table| dotted_keys(&table, ""));
     keys.unwrap_or_default().into_iter().map(|key| key.known_as).collect()

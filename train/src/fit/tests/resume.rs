@@ -47,7 +47,7 @@ fn run_quantized(start: QatNet, config: &FitConfig, stop_after: usize) -> (Resul
         seen.push(*progress);
         stop.store(progress.step >= stop_after, Ordering::Relaxed);
     };
-    let (teacher, hooks) = (float(), Hooks { stop: &stop, progress: &mut progress });
+    let (teacher, hooks) = (float(), Hooks { stop: &stop, progress: &mut progress, project: None });
     let teacher = |pixels| teacher.logits(pixels);
     let trained = fit(start, Some(&teacher), &tiny_images(20), Some(&tiny_images(31)), config, hooks);
     (trained, seen)
@@ -103,7 +103,7 @@ fn a_run_that_crashes_after_its_checkpoint_resumes_to_the_same_bits() {
             fs::copy(&path, &kept).unwrap();
         }
     };
-    let (teacher, hooks) = (float(), Hooks { stop: &stop, progress: &mut progress });
+    let (teacher, hooks) = (float(), Hooks { stop: &stop, progress: &mut progress, project: None });
     let teacher = |pixels| teacher.logits(pixels);
     fit(quantized(12), Some(&teacher), &tiny_images(20), Some(&tiny_images(31)), &config, hooks).unwrap();
     fs::rename(&kept, &path).unwrap();
