@@ -8,7 +8,7 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use eqo_datasets::Dataset;
 
 mod augment;
@@ -73,7 +73,8 @@ pub struct Hooks<'a> {
 }
 
 /// See [`Hooks::project`].
-pub type Project<'a> = &'a dyn Fn(&NamedTensors) -> std::result::Result<Option<NamedTensors>, Refusal>;
+pub type Project<'a> =
+    &'a (dyn Fn(&NamedTensors) -> std::result::Result<Option<NamedTensors>, Refusal> + Sync);
 
 /// Why there is no such network.
 pub type Refusal = Box<dyn std::error::Error + Send + Sync>;
@@ -124,7 +125,7 @@ pub fn fit<N: Layers>(
     let [_, height, width] = net.image_shape();
     config.augment.check_size(images, net.image_shape())?;
     validation.map_or(Ok(()), |images| pixels::check_size(images, net.image_shape()))?;
-    let task = Task { teacher, images, validation, config };
+    let task = Task { teacher, images, validation, config, project: hooks.project };
     let mut session = Session::start(task, net)?;
     thread::scope(|scope| {
         let steps = if session.is_over() { 0..0 } else { session.step..config.steps };
@@ -133,8 +134,7 @@ pub fn fit<N: Layers>(
         session.run(source.prefetch(scope, steps), &mut hooks)
     })?;
     let Learner { net, device, .. } = &session.learner;
-    let result = projected(hooks.project, session.result()?)?;
-    net.with_tensors(&result, "the trained network", device)
+    net.with_tensors(&task.projected(session.result()?)?, "the trained network", device)
 }
 
 /// What a run is about; never changes.
@@ -144,6 +144,15 @@ struct Task<'a> {
     images: &'a Dataset,
     validation: Option<&'a Dataset>,
     config: &'a FitConfig,
+    project: Option<Project<'a>>,
+}
+
+impl Task<'_> {
+    /// See [`Hooks::project`].
+    fn projected(&self, tensors: NamedTensors) -> Result<NamedTensors> {
+        let changed = self.project.map_or(Ok(None), |project| project(&tensors));
+        Ok(changed.map_err(Error::Projection)?.unwrap_or(tensors))
+    }
 }
 
 /// A run under way.
@@ -159,11 +168,6 @@ struct Session<'a, N> {
     seconds: f64,
     metrics: Metrics,
     window: Window,
-}
-
-fn projected(project: Option<Project<'_>>, tensors: NamedTensors) -> Result<NamedTensors> {
-    let changed = project.map_or(Ok(None), |project| project(&tensors)).map_err(Error::Projection)?;
-    Ok(changed.unwrap_or(tensors))
 }
 
 impl<'a, N: Layers> Session<'a, N> {
@@ -207,7 +211,7 @@ impl<'a, N: Layers> Session<'a, N> {
                 return Err(Error::Interrupted { step: self.step, path });
             }
             self.train(&batch)?;
-            self.project(hooks.project)?;
+            self.project()?;
             let mut progress = self.progress();
             progress.validation = self.after_step()?;
             progress.best = self.selection.best();
@@ -234,15 +238,21 @@ impl<'a, N: Layers> Session<'a, N> {
         Ok(())
     }
 
-    fn project(&mut self, project: Option<Project<'_>>) -> Result<()> {
-        if project.is_none() || !self.step.is_multiple_of(PROJECT_EVERY) {
-            return Ok(());
+    /// Now and then: a projection takes longer than a step of a small network.
+    fn project(&mut self) -> Result<()> {
+        if self.step.is_multiple_of(PROJECT_EVERY) {
+            let training = self.learner.device.clone().autodiff();
+            self.learner.net = self.projected(self.learner.net.clone(), &training)?;
         }
-        let learner = &mut self.learner;
-        let tensors = projected(project, learner.net.to_tensors())?;
-        let training = learner.device.clone().autodiff();
-        learner.net = learner.net.with_tensors(&tensors, "the projected network", &training)?;
         Ok(())
+    }
+
+    fn projected(&self, net: N, device: &Device) -> Result<N> {
+        if self.task.project.is_none() {
+            return Ok(net);
+        }
+        let tensors = self.task.projected(net.to_tensors())?;
+        net.with_tensors(&tensors, "the projected network", device)
     }
 
     fn progress(&self) -> Progress {
@@ -280,7 +290,8 @@ impl<'a, N: Layers> Session<'a, N> {
     }
 
     fn validate(&mut self, images: &Dataset) -> Result<Score> {
-        let net = self.judged();
+        // What the run would return.
+        let net = self.projected(self.judged(), &self.learner.device)?;
         let score = evaluate(&net, images, &self.learner.device, &mut |_, _| ())?;
         if self.selection.consider(self.step, score, || net.to_tensors()) {
             self.save_best()?;

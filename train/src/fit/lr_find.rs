@@ -83,7 +83,8 @@ impl LrFind<'_> {
         config.check(images, teacher.is_some())?;
         let [_, height, width] = net.image_shape();
         config.augment.check_size(images, net.image_shape())?;
-        let mut learner = Learner::new(Task { teacher, images, validation: None, config }, net)?;
+        let mut learner =
+            Learner::new(Task { teacher, images, validation: None, config, project: None }, net)?;
         let order = Order::new(images.len(), config.batch_size, config.seed);
         let source = Source { images, order, augment: config.augment, size: [height, width] };
         thread::scope(|scope| {
