@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 mod bench;
+mod compare;
 mod parties;
 #[cfg(feature = "train")]
 mod recipes;
 mod values;
 
 pub(crate) use bench::{BenchCommand, BenchModelArgs, BenchPrimitivesArgs, Tile};
+pub(crate) use compare::CompareArgs;
 pub(crate) use parties::{EvalArgs, InferArgs, InspectArgs, Ot, PrivateArgs, ServeArgs};
 #[cfg(feature = "train")]
 pub(crate) use recipes::{DemoArgs, PlanArgs, QuantizeArgs, RecipeArgs, RunArgs, Stage, TrainArgs};
@@ -62,6 +64,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Accuracy on labelled images: float, plain integers, or both parties as two processes (--private).
     Eval(EvalArgs),
+    /// Accuracy against bytes of several runs: one table, one plot, measured where asked for (--private).
+    Compare(CompareArgs),
     /// The party with the weights: answers clients until stopped.
     Serve(ServeArgs),
     /// The party with the images: asks a server for their classes.

@@ -131,6 +131,11 @@ impl Evaluation {
 }
 
 impl PrivateFigures {
+    /// The first row that didn't cost what was predicted.
+    pub(crate) fn unequal(&self) -> Option<&LayerFigures> {
+        self.layers.iter().find(|layer| layer.bytes_offline + layer.bytes_online != layer.predicted_bytes)
+    }
+
     /// Traffic by layer.
     pub(crate) fn layer_table(&self) -> String {
         let header = ["node", "operation", "MB offline", "MB online", "MB predicted", "rounds"];

@@ -52,12 +52,16 @@ pub(crate) fn open(choice: &Choice<'_>) -> Result<(Dataset, usize), Failure> {
         eqo_datasets::open(choice.data, Split::Test, &options, &|done, total| bar.set(done, total))?;
     drop(bar);
     skipped.iter().for_each(|error| progress::line(&format!("skipped: {error}")));
-    let count = choice.images.unwrap_or(dataset.len()).min(dataset.len());
-    if count < dataset.len() {
-        let order = stratified_order(&dataset, choice.seed);
-        return Ok((dataset.subset(&order[..count]), skipped.len()));
+    match choice.images {
+        Some(count) if count < dataset.len() => Ok((sample(&dataset, count, choice.seed), skipped.len())),
+        _ => Ok((dataset, skipped.len())),
     }
-    Ok((dataset, skipped.len()))
+}
+
+/// `count` images of `dataset`, or all if it has fewer, classes in proportion.
+pub(crate) fn sample(dataset: &Dataset, count: usize, seed: u64) -> Dataset {
+    let order = stratified_order(dataset, seed);
+    dataset.subset(&order[..count.min(order.len())])
 }
 
 /// `count` random images, `[images][channels][height][width]`, for a network that only gets measured.

@@ -14,6 +14,7 @@ mod commands;
 mod dashboard;
 mod evaluation;
 mod exit;
+mod files;
 #[cfg(feature = "train")]
 mod float;
 mod images;
@@ -22,7 +23,6 @@ mod output;
 mod party;
 mod private;
 mod progress;
-#[cfg(feature = "train")]
 mod report;
 #[cfg(feature = "train")]
 mod run_folder;
@@ -69,6 +69,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Recipe(_) => Err(Failure::needs_train("eqo recipe")),
         Command::Inspect(args) => commands::inspect::run(args),
         Command::Eval(args) => commands::eval::run(args),
+        Command::Compare(args) => commands::compare::run(args),
         Command::Serve(args) => commands::serve::run(args),
         Command::Infer(args) => commands::infer::run(args),
         Command::Bench(command) => commands::bench::run(command),

@@ -29,6 +29,9 @@ pub(crate) struct Setting<'a> {
     pub(crate) network: Option<Link>,
 }
 
+/// Longest wait of one party for the other where nobody says.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(120);
+
 /// Classifies `dataset` privately and compares every logit with `engine`, which runs the same checkpoint.
 pub(crate) fn evaluate(
     engine: &Engine,
@@ -83,8 +86,7 @@ pub(crate) fn verdict(evaluation: &Evaluation) -> Result<(), Failure> {
         );
         return Err(Failure::new(Kind::Check, message));
     }
-    let differs = |layer: &&LayerFigures| layer.bytes_offline + layer.bytes_online != layer.predicted_bytes;
-    private.layers.iter().find(differs).map_or(Ok(()), |layer| {
+    private.unequal().map_or(Ok(()), |layer| {
         let (predicted, measured) = (layer.predicted_bytes, layer.bytes_offline + layer.bytes_online);
         let next = "please report this with the checkpoint: the cost model must be exact";
         Err(Failure::new(

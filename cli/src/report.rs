@@ -1,89 +1,24 @@
-//! The self-contained HTML report: two plots, the tables behind them, and how the run was made.
+//! Self-contained HTML pages: plots, and the tables behind them.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::evaluation::accuracy;
+use plotters::style::RGBColor;
+
 use crate::exit::{Failure, Kind};
-use crate::output::{megabytes, percent};
 
+pub(crate) mod compared;
+#[cfg(feature = "train")]
 pub(crate) mod curve;
+#[cfg(feature = "train")]
 pub(crate) mod planned;
+#[cfg(feature = "train")]
 mod plots;
+#[cfg(feature = "train")]
+mod quantized;
+mod scatter;
 
-/// Everything a report shows.
-pub(crate) struct Report<'a> {
-    /// Name of the run.
-    pub(crate) title: &'a str,
-    /// Label and value of what is worth knowing at a glance.
-    pub(crate) facts: Vec<(&'static str, String)>,
-    /// Accuracies in the order of the pipeline.
-    pub(crate) stages: &'a [Stage],
-    /// Traffic in the order of the network.
-    pub(crate) layers: &'a [LayerBytes],
-    /// The resolved recipe.
-    pub(crate) recipe: &'a str,
-}
-
-/// Accuracy of one stage of the pipeline.
-pub(crate) struct Stage {
-    /// `float`, `integer`, `private`.
-    pub(crate) name: &'static str,
-    /// Images it was measured on.
-    pub(crate) images: usize,
-    /// Those of them that were classified correctly.
-    pub(crate) correct: usize,
-}
-
-/// What one layer costs, both directions.
-pub(crate) struct LayerBytes {
-    /// The node's name.
-    pub(crate) node: String,
-    /// What it computes.
-    pub(crate) op: String,
-    /// Bytes.
-    pub(crate) bytes: u64,
-    /// Rounds.
-    pub(crate) rounds: u64,
-}
-
-impl Stage {
-    /// Correct images as a share of all.
-    pub(crate) fn accuracy(&self) -> f64 {
-        accuracy(self.correct, self.images)
-    }
-}
-
-impl Report<'_> {
-    /// Writes the report to `path`, which is either complete or untouched.
-    pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
-        write_whole(path, self.html()?.as_bytes())
-    }
-
-    fn html(&self) -> Result<String, Failure> {
-        let mut page = String::new();
-        let title = escape(self.title);
-        let facts: String =
-            self.facts.iter().map(|(label, value)| row([escape(label), escape(value)])).collect();
-        let stages: String = self.stages.iter().map(stage_row).collect();
-        let layers: String = self.layers.iter().map(layer_row).collect();
-        let stage_plot = plots::accuracy_by_stage(self.stages)?;
-        let layer_plot = plots::bytes_by_layer(self.layers)?;
-        let recipe = escape(self.recipe);
-        // Writing to a String can't fail.
-        let _ = writeln!(
-            page,
-            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title} · EQO</title>{STYLE}\
-             <h1>{title}</h1><table>{facts}</table>\
-             <h2>Accuracy by stage</h2>{stage_plot}\
-             <table><tr><th>stage<th>images<th>correct<th>accuracy</tr>{stages}</table>\
-             <h2>Bytes by layer</h2>{layer_plot}\
-             <table><tr><th>node<th>operation<th>MB<th>rounds</tr>{layers}</table>\
-             <h2>Recipe</h2><pre>{recipe}</pre></html>"
-        );
-        Ok(page)
-    }
-}
+#[cfg(feature = "train")]
+pub(crate) use quantized::{LayerBytes, Report, Stage};
 
 /// Writes `bytes` to `<path>.part`, then renames: no half file is ever left under `path`.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
@@ -96,56 +31,30 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     })
 }
 
-fn stage_row(stage: &Stage) -> String {
-    let accuracy = percent(stage.accuracy());
-    row([stage.name.to_owned(), stage.images.to_string(), stage.correct.to_string(), accuracy])
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+fn failure(error: Box<dyn std::error::Error>) -> Failure {
+    Failure::new(
+        Kind::Data,
+        format!("report: drawing failed: {error}; the checkpoint and the tables are complete"),
+    )
 }
 
-fn layer_row(layer: &LayerBytes) -> String {
-    row([escape(&layer.node), escape(&layer.op), megabytes(layer.bytes), layer.rounds.to_string()])
-}
-
-fn row<const N: usize>(cells: [String; N]) -> String {
-    let cells: String = cells.iter().map(|cell| format!("<td>{cell}")).collect();
-    format!("<tr>{cells}</tr>")
+/// The beginning of a page up to its heading.
+fn head(title: &str) -> String {
+    let title = escape(title);
+    format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title} · EQO</title>{STYLE}<h1>{title}</h1>"
+    )
 }
 
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
+const BAR: RGBColor = RGBColor(0x2b, 0x6c, 0x99);
+
 const STYLE: &str = "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;\
 color:#1c2733;background:#fff}h1,h2{font-weight:600}svg{max-width:100%;height:auto}table{border-collapse:collapse;\
 margin:1rem 0}td,th{padding:.2rem .9rem .2rem 0;text-align:left;border-bottom:1px solid #d5dce3;\
 font-variant-numeric:tabular-nums}pre{background:#f3f5f7;padding:1rem;overflow:auto}</style>";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn report(stages: &[Stage], layers: &[LayerBytes]) -> String {
-        let facts = vec![("data", "<b>&\"x\"".to_owned())];
-        Report { title: "a & b", facts, stages, layers, recipe: "name = \"x\"" }.html().unwrap()
-    }
-
-    #[test]
-    fn a_report_holds_its_plots_and_refers_to_nothing_outside() {
-        let stages = [
-            Stage { name: "float", images: 4, correct: 3 },
-            Stage { name: "integer", images: 4, correct: 2 },
-        ];
-        let layer = |node: &str, bytes| LayerBytes { node: node.into(), op: "conv".into(), bytes, rounds: 2 };
-        let page = report(&stages, &[layer("conv1", 2_000_000), layer("linear", 1_000)]);
-        assert_eq!(page.matches("<svg").count(), 2);
-        assert!(page.contains("75.00%") && page.contains("2.000") && page.contains("conv1"));
-        assert!(page.contains("&lt;b&gt;&amp;&quot;x&quot;") && page.contains("a &amp; b"));
-        for outside in ["src=", "href=", "<script", "@import", "url("] {
-            assert!(!page.contains(outside), "{outside}");
-        }
-    }
-
-    #[test]
-    fn a_report_without_rows_is_still_a_page() {
-        assert!(report(&[], &[]).contains("</html>"));
-    }
-}

@@ -8,11 +8,9 @@ use eqo_train::recipe::Recipe;
 use crate::args::{RecipeArgs, RunArgs};
 use crate::dashboard::{self, Dashboard};
 use crate::exit::{Failure, Kind};
+use crate::files::CHECKPOINT;
 use crate::interrupt;
 use crate::progress::Steps;
-
-/// The checkpoint's name in a run's folder.
-pub(crate) const CHECKPOINT: &str = "model.safetensors";
 
 /// Where a recipe runs, and what may be there already.
 pub(crate) struct Run {

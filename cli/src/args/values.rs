@@ -1,5 +1,6 @@
 //! Values that options take.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use eqo_protocol::transport::Link;
@@ -9,6 +10,13 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|&count| count > 0)
         .ok_or_else(|| "expected a whole number of at least 1".to_owned())
+}
+
+/// Only pages: `--out a.safetensors` would otherwise replace the run that was meant to be compared.
+pub(super) fn html_file(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let page = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("html"));
+    if page { Ok(path) } else { Err("expected the name of a page, such as compare.html".to_owned()) }
 }
 
 pub(super) fn channels(text: &str) -> Result<[f32; 3], String> {
@@ -63,6 +71,14 @@ mod tests {
             ["", "LTE", "50", "50,", "0,1", "-1,1", "1,-1", "nan,1", "inf,1", "1,nan", "1e9,1", "1,1e9"]
         {
             assert!(network(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_pages_are_written_over() {
+        assert_eq!(html_file("a/b.html"), Ok(PathBuf::from("a/b.html")));
+        for wrong in ["", "html", ".html", "a", "a.html.safetensors"] {
+            assert!(html_file(wrong).is_err(), "{wrong}");
         }
     }
 

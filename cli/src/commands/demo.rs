@@ -1,7 +1,6 @@
 //! `eqo demo`: the whole pipeline on the built-in images, both parties included.
 
 use std::path::Path;
-use std::time::Duration;
 
 use eqo_checkpoints::Checkpoint;
 use eqo_datasets::{Dataset, save_png};
@@ -19,9 +18,6 @@ use crate::run_folder::{Run, with_pipeline};
 
 const RECIPE: &str = include_str!("../../../configs/demo.toml");
 
-/// Longest wait of one party for the other.
-const TIMEOUT: Duration = Duration::from_secs(120);
-
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let recipe = Recipe::parse(RECIPE, "configs/demo.toml (built in)", &args.set)?;
     let run = Run { force: true, plain: args.plain || args.json, ..Run::new(&recipe, Some(&args.out)) };
@@ -37,7 +33,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let setting = private::Setting {
         checkpoint: &quantized.checkpoint,
         parameters: args.parameters,
-        timeout: TIMEOUT,
+        timeout: private::TIMEOUT,
         network: None,
     };
     let evaluation = private::evaluate(&checkpoint.engine(), &images, &setting)?;

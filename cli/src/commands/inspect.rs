@@ -73,14 +73,24 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     if args.json { output::json(&inspection) } else { output::text(&inspection.table()) }
 }
 
+/// What a session sends that answers `images` images in batches of `batch`, each prepared and then asked.
+pub(crate) fn session(graph: &CheckedGraph, ot: OtKind, images: usize, batch: usize) -> Costs {
+    let mut forecast = Forecast::new(graph, &Profile { ot });
+    let mut left = images;
+    while left > 0 {
+        let now = left.min(batch.max(1));
+        forecast.prepare(now);
+        forecast.infer(now, Answer::Logits);
+        left -= now;
+    }
+    forecast.close();
+    forecast.costs()
+}
+
 impl Inspection {
     /// The layers of `graph`, and what a session of one batch sends.
     pub(crate) fn new(graph: &CheckedGraph, ot: OtKind, batch: usize) -> Self {
-        let mut forecast = Forecast::new(graph, &Profile { ot });
-        forecast.prepare(batch);
-        forecast.infer(batch, Answer::Logits);
-        forecast.close();
-        let costs = forecast.costs();
+        let costs = session(graph, ot, batch, batch);
         let total = costs.total();
         Self {
             model: graph.graph().name.clone(),

@@ -3,7 +3,7 @@
 use eqo_train::fit::{Curve, Point};
 use plotters::prelude::*;
 
-use super::plots::{BAR, Drawn, failure};
+use super::{BAR, Drawn, failure};
 use crate::exit::Failure;
 
 /// Loss, and the smoothed loss as a thick line, over the logarithm of the learning rate; empty for fewer than two points.

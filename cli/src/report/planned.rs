@@ -7,7 +7,7 @@ use eqo_quant::plan_report::{Judged, PlanReport, TraceRow};
 use eqo_train::qat::Spread;
 
 use super::plots::{self, Bar};
-use super::{STYLE, escape, write_whole};
+use super::{escape, head, write_whole};
 use crate::exit::Failure;
 
 /// Writes the page to `path`: `title`, the tables of the command as they are printed, and the plots.
@@ -16,14 +16,10 @@ pub(crate) fn write(report: &PlanReport, title: &str, tables: [&str; 2], path: &
 }
 
 fn page(report: &PlanReport, title: &str, [layers, facts]: [&str; 2]) -> Result<String, Failure> {
-    let mut page = String::new();
-    let (title, layers, facts) = (escape(title), escape(layers), escape(facts));
+    let mut page = head(title);
+    let (layers, facts) = (escape(layers), escape(facts));
     // Writing to a String can't fail.
-    let _ = write!(
-        page,
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title} · EQO</title>{STYLE}\
-         <h1>{title}</h1><pre>{facts}</pre><h2>Layers</h2><pre>{layers}</pre>"
-    );
+    let _ = write!(page, "<pre>{facts}</pre><h2>Layers</h2><pre>{layers}</pre>");
     for (what, plot) in plots(report)? {
         let _ = write!(page, "<h2>{}</h2>{plot}", escape(&what));
     }

@@ -4,8 +4,9 @@ use plotters::coord::ranged1d::{SegmentValue, SegmentedCoord};
 use plotters::coord::types::RangedCoordusize;
 use plotters::prelude::*;
 
-use super::{LayerBytes, Stage};
-use crate::exit::{Failure, Kind};
+use super::scatter::{Dot, Scatter, Series};
+use super::{BAR, Drawn, LayerBytes, Stage, failure};
+use crate::exit::Failure;
 use crate::output::percent;
 
 /// One bar a stage, from 0 to 100%.
@@ -35,20 +36,33 @@ pub(super) fn bars_by_layer(bars: &[Bar], description: &str) -> Result<String, F
     Ok(svg)
 }
 
-/// Points joined in their order, and marked ones beside them with what they are.
+/// Points joined in their order, and marked ones beside them with what they are; both axes start at 0.
 pub(super) fn front(
     points: &[(f64, f64)],
     marked: &[(&str, f64, f64)],
     axes: [&str; 2],
 ) -> Result<String, Failure> {
-    let mut svg = String::new();
-    if !points.is_empty() {
-        draw_front(&mut svg, points, marked, axes).map_err(failure)?;
+    if points.is_empty() {
+        return Ok(String::new());
     }
-    Ok(svg)
+    let all = || points.iter().copied().chain(marked.iter().map(|&(_, x, y)| (x, y)));
+    let most = |of: fn((f64, f64)) -> f64| 1.1 * all().map(of).fold(f64::MIN_POSITIVE, f64::max);
+    let marked = marked.iter().map(|&(name, x, y)| Dot::new(name, x, y)).collect();
+    let scatter = Scatter {
+        axes,
+        ranges: [0.0..most(|at| at.0), 0.0..most(|at| at.1)],
+        line: points.to_vec(),
+        series: vec![
+            Series {
+                name: "",
+                style: BAR.filled(),
+                dots: points.iter().map(|&(x, y)| Dot::new("", x, y)).collect(),
+            },
+            Series { name: "", style: BLACK.stroke_width(2), dots: marked },
+        ],
+    };
+    scatter.svg()
 }
-
-pub(super) type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 fn draw_stages(svg: &mut String, stages: &[Stage]) -> Drawn {
     let root = SVGBackend::with_string(svg, (640, 320)).into_drawing_area();
@@ -117,34 +131,6 @@ fn draw_bars(svg: &mut String, bars: &[Bar], description: &str) -> Drawn {
     Ok(root.present()?)
 }
 
-fn draw_front(
-    svg: &mut String,
-    points: &[(f64, f64)],
-    marked: &[(&str, f64, f64)],
-    axes: [&str; 2],
-) -> Drawn {
-    let root = SVGBackend::with_string(svg, (720, 400)).into_drawing_area();
-    let all = || points.iter().copied().chain(marked.iter().map(|&(_, x, y)| (x, y)));
-    let most = |of: fn((f64, f64)) -> f64| 1.1 * all().map(of).fold(f64::MIN_POSITIVE, f64::max);
-    let mut builder = ChartBuilder::on(&root);
-    builder.margin(12).x_label_area_size(44).y_label_area_size(70);
-    let mut chart = builder.build_cartesian_2d(0.0..most(|at| at.0), 0.0..most(|at| at.1))?;
-    chart
-        .configure_mesh()
-        .max_light_lines(1)
-        .x_desc(axes[0])
-        .y_desc(axes[1])
-        .label_style(("sans-serif", 15))
-        .draw()?;
-    chart.draw_series(LineSeries::new(points.iter().copied(), BAR.stroke_width(2)))?;
-    chart.draw_series(points.iter().map(|&at| Circle::new(at, 4, BAR.filled())))?;
-    for &(name, x, y) in marked {
-        chart.draw_series([Circle::new((x, y), 6, BLACK.stroke_width(2))])?;
-        chart.draw_series([Text::new(format!("  {name}"), (x, y), ("sans-serif", 14).into_font())])?;
-    }
-    Ok(root.present()?)
-}
-
 /// One segment for each of `count` bars; plotters' integer ranges include their end.
 fn segments(count: usize) -> SegmentedCoord<RangedCoordusize> {
     (0..count.saturating_sub(1)).into_segmented()
@@ -159,12 +145,3 @@ fn centred(size: u32) -> TextStyle<'static> {
     use plotters::style::text_anchor::{HPos, Pos, VPos};
     TextStyle::from(("sans-serif", size).into_font()).pos(Pos::new(HPos::Center, VPos::Center)).color(&WHITE)
 }
-
-pub(super) fn failure(error: Box<dyn std::error::Error>) -> Failure {
-    Failure::new(
-        Kind::Data,
-        format!("report: drawing failed: {error}; the checkpoint and the tables are complete"),
-    )
-}
-
-pub(super) const BAR: RGBColor = RGBColor(0x2b, 0x6c, 0x99);
