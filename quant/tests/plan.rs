@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -9,9 +10,11 @@ use burn::tensor::Device;
 use eqo_checkpoints::arch::Arch;
 use eqo_checkpoints::cost::{self, OtKind, Profile};
 use eqo_checkpoints::plan::BitPlan;
+use eqo_checkpoints::winograd::Algorithm::{self, Direct, F2x2, F4x4, P2x2};
 use eqo_datasets::{Dataset, Normalization, synthetic};
 use eqo_quant::pipeline::{Hooks, Pipeline};
 use eqo_quant::plan_report::PlanReport;
+use eqo_quant::sensitivity::covering;
 use eqo_quant::trace::{self, Curvature, TraceConfig, TraceHooks, Traces};
 use eqo_quant::{Error, fold};
 use eqo_train::curvature::{FloatTaps, Squares, Variable};
@@ -128,6 +131,43 @@ fn a_plan_costs_no_more_than_its_budget_is_no_worse_than_uniform_bits_and_can_be
     let profile = Profile { ot: OtKind::Ferret };
     let bytes = cost::inference(checkpoint.graph(), &profile, 1).total().bytes() as f64;
     assert_eq!(bytes, found.chosen.price.total());
+}
+
+#[test]
+fn strided_layers_are_offered_both_arrangements_and_all_others_theirs_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let menu = ["plan.weight_bits=[2, 4]", "plan.act_bits=[6]", "plan.tap_bits=[2]", "plan.ends=0"];
+    let found = plan(&[&menu[..], &["plan.algorithms=[\"f2x2\", \"p2x2\"]"]].concat(), dir.path());
+    for layer in &found.sensitivities {
+        let want: &[Algorithm] = match layer.layer.as_str() {
+            "layer2.0.conv1" | "layer3.0.conv1" => &[Direct, P2x2],
+            "linear" => &[Direct],
+            _ => &[F2x2],
+        };
+        let algorithms: BTreeSet<&str> = layer.weights.iter().map(|choice| choice.algorithm.name()).collect();
+        assert_eq!(algorithms, want.iter().map(|own| own.name()).collect(), "{}", layer.layer);
+        let plain = layer.weights.iter().filter(|choice| choice.is_plain());
+        assert_eq!(plain.count(), 2 * want.len(), "{}", layer.layer);
+        let by_tap: Vec<usize> =
+            layer.weights.iter().filter_map(|choice| choice.tap_bits.as_ref().map(Vec::len)).collect();
+        let tiled = want.iter().filter(|own| **own != Direct);
+        assert_eq!(by_tap, tiled.map(|own| own.taps()).collect::<Vec<_>>(), "{}", layer.layer);
+        assert!(layer.weights.iter().all(|choice| choice.omega > 0.0));
+    }
+}
+
+#[test]
+fn as_few_networks_as_have_every_arrangement_are_estimated() {
+    let arch = Arch::by_name("cifar-resnet8", 10).unwrap();
+    for (menu, want) in [
+        (&[F2x2, F4x4, P2x2][..], &[F4x4, P2x2][..]),
+        (&[F2x2, P2x2], &[F2x2, P2x2]),
+        (&[F2x2, F4x4], &[F2x2, F4x4]),
+        (&[P2x2], &[P2x2]),
+        (&[Direct, F2x2, F4x4, P2x2], &[Direct, F4x4, P2x2]),
+    ] {
+        assert_eq!(covering(&arch, menu), want);
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `[plan]`: how `eqo plan` chooses bits.
 
+use std::collections::HashSet;
+
 use eqo_checkpoints::winograd::Algorithm;
 use serde::{Deserialize, Serialize};
 
@@ -99,7 +101,9 @@ impl PlanSection {
         bits("plan.weight_bits", &self.weight_bits)?;
         bits("plan.act_bits", &self.act_bits)?;
         let found = format!("{:?}", self.algorithms);
-        require("plan.algorithms", "at least one", found, !self.algorithms.is_empty())?;
+        let once = self.algorithms.iter().collect::<HashSet<_>>().len() == self.algorithms.len();
+        let holds = once && !self.algorithms.is_empty();
+        require("plan.algorithms", "at least one, each once", found, holds)?;
         let tap_bits = self.tap_bits.is_sorted_by(|a, b| a < b)
             && self.tap_bits.iter().all(|bits| (0.5..=8.0).contains(bits));
         require(
@@ -122,5 +126,25 @@ impl PlanSection {
         let one = bounds.0 == 0.0 || bounds.1 == 0.0;
         require("plan.budget", "0 beside plan.sensitivity above 0", bounds.0, one)?;
         require("plan.most_probes", "at least plan.least_probes", most, most >= least)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Recipe;
+
+    #[test]
+    fn menus_that_mean_nothing_are_refused_by_key() {
+        for (key, value) in [
+            ("algorithms", "[]"),
+            ("algorithms", "[\"f2x2\", \"p2x2\", \"f2x2\"]"),
+            ("weight_bits", "[4, 2]"),
+            ("act_bits", "[9]"),
+            ("tap_bits", "[0.25]"),
+            ("ends", "1"),
+        ] {
+            let error = Recipe::parse(&format!("[plan]\n{key} = {value}"), "test", &[]).unwrap_err();
+            assert!(error.to_string().contains(&format!("plan.{key}")), "{error}");
+        }
     }
 }
