@@ -131,6 +131,7 @@ impl Pipeline {
         let classes = self.images.train.classes();
         let (graph, weights) =
             lower::lower(&self.arch, &self.plan, net.export()?, &self.normalization(), classes)?;
+        self.rings(&self.plan).check(&graph)?;
         let engine = Engine::new(graph.clone(), &weights)?;
         let verified = self.verify(&engine, &net)?;
         let integer = self.integer_score(&engine, hooks)?;

@@ -2,13 +2,13 @@
 //!
 //! Colbert et al. 2023 (A2Q) bound the L1 norm of every channel's weights for this. Here the proof itself decides: a network is
 //! lowered, the range of every accumulator found ([`eqo_checkpoints::range`]), and channels that need more than they may have
-//! are moved towards the nearest network that doesn't: by up to a half their weights become smaller; beyond that, or where
-//! requantization alone needs more (`bits + shift + 2`), their finest weight step becomes coarser, which halves every number
-//! in the accumulator and loses a bit of the finest taps only.
+//! are moved towards the nearest network that doesn't, see [`step`].
+
+mod step;
 
 use burn::tensor::Device;
 use eqo_checkpoints::arch::Arch;
-use eqo_checkpoints::graph::{CheckedGraph, Conv, Op, Output};
+use eqo_checkpoints::graph::{CheckedGraph, Conv, NodeId, Op, Output};
 use eqo_checkpoints::plan::BitPlan;
 use eqo_checkpoints::range::{self, NodeRange};
 use eqo_datasets::Normalization;
@@ -18,13 +18,14 @@ use eqo_train::tensors::NamedTensors;
 use eqo_train::{Classifier, QatNet};
 
 use crate::{Error, lower};
+use step::{Channel, Step};
 
-/// Passes after which factors alone are given up: weights of the smallest codes don't shrink.
-const BY_FACTORS: usize = 16;
-/// Passes after which a ring can't be had.
+/// Counts up when the same network is narrowed otherwise.
+pub const RULE: u32 = 1;
+/// Passes after which a ring can't be had; most networks take five.
 const PASSES: usize = 64;
-/// Rounding may enlarge a code that its factor made smaller.
-const MARGIN: f64 = 0.995;
+/// What to do about a ring that can't be had.
+const NEXT: &str = "Raise ring_bits (bits.ring), or lower weight or activation bits.";
 
 /// What lowering needs beside the network.
 #[derive(Clone, Copy)]
@@ -39,7 +40,18 @@ pub struct Rings<'a> {
     pub classes: &'a [String],
 }
 
+/// A lowered network and the ranges of its accumulators.
+struct Proven {
+    graph: CheckedGraph,
+    ranges: Vec<NodeRange>,
+}
+
 impl Rings<'_> {
+    /// Whether any are asked for.
+    pub fn asked(&self) -> bool {
+        self.plan.layers.values().any(|layer| layer.ring_bits.is_some())
+    }
+
     /// [`Self::within`] for the tensors of a network like `net`; `None` if they stay as they are.
     ///
     /// # Errors
@@ -48,11 +60,6 @@ impl Rings<'_> {
         let given = net.with_tensors(tensors, "the network in training", &Device::flex())?;
         let kept = self.within(&given)?.to_tensors();
         Ok((kept != *tensors).then_some(kept))
-    }
-
-    /// Whether any are asked for.
-    pub fn asked(&self) -> bool {
-        self.plan.layers.values().any(|layer| layer.ring_bits.is_some())
     }
 
     /// The network itself if all its rings are as asked, otherwise one near it.
@@ -64,42 +71,83 @@ impl Rings<'_> {
         if !self.asked() {
             return Ok(net);
         }
+        let mut done = Vec::new();
         for pass in 0..PASSES {
-            let layers = net.export()?;
-            let (graph, weights) =
-                lower::lower(self.arch, self.plan, layers, &self.normalization, self.classes)?;
-            let ranges = range::prove(&graph, &weights)?;
-            let channels = self.narrowings(&graph, &ranges, pass)?;
+            let proven = self.proven(&net).map_err(|error| if pass == 0 { error } else { lost(&error) })?;
+            done.resize_with(proven.graph.nodes().len(), Vec::new);
+            let channels = self.narrowings(&proven, &mut done)?;
             if channels.iter().flatten().all(|narrowing| *narrowing == Narrowing::NONE) {
                 return Ok(net);
             }
             net = net.narrowed(&channels)?;
         }
-        Ok(net)
+        self.check(&self.proven(&net)?.graph).map(|()| net)
     }
 
-    /// One for every output channel of every weighted layer.
-    fn narrowings(
-        &self,
-        graph: &CheckedGraph,
-        ranges: &[NodeRange],
-        pass: usize,
-    ) -> Result<Vec<Vec<Narrowing>>, Error> {
-        let layers = graph.nodes().iter().zip(ranges).filter_map(|(node, range)| match &node.op {
-            Op::Conv(conv) => Some((&node.name, conv, range)),
-            Op::Input(_) | Op::SumPool { .. } => None,
-        });
-        let layer = |(name, conv, range): (&String, &Conv, &NodeRange)| {
+    /// That a lowered network's rings are as asked.
+    ///
+    /// # Errors
+    /// [`Error::Lowering`] naming the first layer whose aren't.
+    pub fn check(&self, graph: &CheckedGraph) -> Result<(), Error> {
+        let convs = graph.nodes().iter().filter_map(|node| conv_of(&node.op).map(|conv| (&node.name, conv)));
+        for (name, conv) in convs {
             let limit = self.limit(name);
-            let wide = |channel: usize| conv.ring_bits[channel] > limit;
-            let channel = |channel: usize| match wide(channel) {
-                true => narrowing(&conv.output, channel, range.bounds[channel], (limit, pass))
-                    .ok_or_else(|| unreachable(name, channel, [limit, conv.ring_bits[channel]])),
-                false => Ok(Narrowing::NONE),
-            };
-            (0..conv.out_channels).map(channel).collect()
+            if let Some(channel) = conv.ring_bits.iter().position(|&bits| bits > limit) {
+                return Err(unreachable(name, channel, [limit, conv.ring_bits[channel]]));
+            }
+        }
+        Ok(())
+    }
+
+    fn proven(&self, net: &QatNet) -> Result<Proven, Error> {
+        let (graph, weights) =
+            lower::lower(self.arch, self.plan, net.export()?, &self.normalization, self.classes)?;
+        let ranges = range::prove(&graph, &weights)?;
+        Ok(Proven { graph, ranges })
+    }
+
+    /// One for every output channel of every weighted layer; `done`, by node and channel, is what was done before.
+    fn narrowings(&self, proven: &Proven, done: &mut [Vec<Channel>]) -> Result<Vec<Vec<Narrowing>>, Error> {
+        let nodes = proven.graph.nodes();
+        let channels = |op: &Op| conv_of(op).map_or(0, |conv| conv.out_channels);
+        let mut moves: Vec<Vec<Narrowing>> =
+            nodes.iter().map(|node| vec![Narrowing::NONE; channels(&node.op)]).collect();
+        for (id, node) in nodes.iter().enumerate() {
+            let Some(conv) = conv_of(&node.op) else { continue };
+            done[id].resize(conv.out_channels, Channel::default());
+            let limit = self.limit(&node.name);
+            for out in (0..conv.out_channels).filter(|&out| conv.ring_bits[out] > limit) {
+                let fault = || unreachable(&node.name, out, [limit, conv.ring_bits[out]]);
+                let step = self.step(proven, (id, out), &mut done[id][out]).ok_or_else(fault)?;
+                moves[id][out].factor *= step.own.factor;
+                moves[id][out].coarser += step.own.coarser;
+                if step.source {
+                    let (input, from) = source_of(&proven.graph, conv, out).ok_or_else(fault)?;
+                    moves[input][from].coarser += done[input][from].coarser(1).ok_or_else(fault)?.coarser;
+                }
+            }
+        }
+        let weighted = nodes.iter().zip(moves).filter(|(node, _)| conv_of(&node.op).is_some());
+        Ok(weighted.map(|(_, moves)| moves).collect())
+    }
+
+    /// For a channel whose ring is too wide; `None` if nothing makes it narrower.
+    fn step(&self, proven: &Proven, (id, out): (usize, usize), done: &mut Channel) -> Option<Step> {
+        let node = &proven.graph.nodes()[id];
+        let (conv, limit) = (conv_of(&node.op)?, self.limit(&node.name));
+        if conv.output != Output::Accumulator || proven.ranges[id].needed_bits[out] > limit {
+            return done.step(proven, (id, out), limit);
+        }
+        // Wide for whoever adds it. Once those are as narrow as they must be, it follows by a coarser scale.
+        let too_wide = |reader: &(&String, &Conv)| {
+            let limit = self.limit(reader.0);
+            reader.1.ring_bits.iter().any(|&bits| bits > limit)
         };
-        layers.map(layer).collect()
+        let readers = proven.graph.nodes().iter().filter_map(|node| Some((&node.name, conv_of(&node.op)?)));
+        let mut readers =
+            readers.filter(|(_, conv)| conv.shortcut.as_ref().is_some_and(|shortcut| shortcut.input == id));
+        let own = if readers.any(|reader| too_wide(&reader)) { Narrowing::NONE } else { done.coarser(1)? };
+        Some(Step { own, source: false })
     }
 
     fn limit(&self, layer: &str) -> u8 {
@@ -107,44 +155,36 @@ impl Rings<'_> {
     }
 }
 
+fn conv_of(op: &Op) -> Option<&Conv> {
+    if let Op::Conv(conv) = op { Some(conv) } else { None }
+}
+
+/// The channel of an accumulator that a convolution adds to its own `out`; activations have one scale for all channels, which
+/// is trained.
+fn source_of(graph: &CheckedGraph, conv: &Conv, out: usize) -> Option<(NodeId, usize)> {
+    let shortcut = conv.shortcut.as_ref()?;
+    let source = conv_of(&graph.nodes()[shortcut.input].op)?;
+    let from = out.checked_sub(shortcut.channel_offset).filter(|&from| from < source.out_channels);
+    (source.output == Output::Accumulator).then_some((shortcut.input, from.unwrap_or(0)))
+}
+
 fn unreachable(node: &str, channel: usize, [limit, found]: [u8; 2]) -> Error {
     Error::Lowering {
         node: node.to_owned(),
         what: "ring",
         expected: format!("at most {limit} bits in channel {channel}"),
-        found: format!("{found}, whatever its weights"),
-        next: "Raise its ring_bits, or lower its weight or activation bits.",
+        found: format!("{found}, and no smaller or coarser weights nearby that need less"),
+        next: NEXT,
     }
 }
 
-/// What brings accumulators within `bounds` nearer to a ring of `limit` bits, which they don't fit; `None` if nothing does.
-fn narrowing(
-    output: &Output,
-    channel: usize,
-    bounds: (i64, i64),
-    (limit, pass): (u8, usize),
-) -> Option<Narrowing> {
-    let half = 2.0_f64.powi(i32::from(limit) - 1);
-    let (below, above, excess, coarsest) = match output {
-        Output::Accumulator => (0.0, 1.0, 0, false),
-        Output::Activation { bits, shifts } => {
-            let (bits, shift) = (i32::from(*bits), i32::from(shifts[channel]));
-            let excess = bits + shift + 2 - i32::from(limit);
-            (2.0_f64.powi(bits + shift), 2.0_f64.powi(shift - 1) + 1.0, excess, shift <= 1)
-        }
-    };
-    // No accumulator is coarser than half a step of its activation.
-    if pass + 1 == PASSES || coarsest && excess > 0 {
-        return None;
+/// A network that was narrowed until it can't be lowered any more.
+fn lost(error: &Error) -> Error {
+    Error::Lowering {
+        node: "all with a ring".to_owned(),
+        what: "ring",
+        expected: "weights that fit".to_owned(),
+        found: format!("none ({error})"),
+        next: NEXT,
     }
-    if excess > 0 {
-        return Some(Narrowing { factor: 1.0, coarser: excess });
-    }
-    let room = |half: f64, extreme: f64| if extreme > 0.0 { half / extreme } else { f64::INFINITY };
-    let factor = room(half - below, -(bounds.0 as f64)).min(room(half - above, bounds.1 as f64));
-    // Wide because of a layer that reads it, far too wide, or of the smallest codes already.
-    if !(0.5..1.0).contains(&factor) || pass >= BY_FACTORS && !coarsest {
-        return Some(Narrowing { factor: 1.0, coarser: 1 });
-    }
-    Some(Narrowing { factor: (factor * MARGIN) as f32, coarser: 0 })
 }

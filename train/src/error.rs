@@ -111,9 +111,14 @@ pub enum Error {
         /// The weights of the last step that was finite.
         saved: Option<PathBuf>,
     },
-    /// The network can't be kept to what was asked of it ([`crate::fit::Hooks::project`]).
-    #[error(transparent)]
-    Projection(crate::fit::Refusal),
+    /// The network can't be kept to what was asked of it ([`crate::fit::Hooks::project`]); where the run was is saved.
+    #[error("after step {step}: {source}")]
+    Projection {
+        /// Optimizer steps done.
+        step: usize,
+        /// Why.
+        source: crate::fit::Refusal,
+    },
     /// The caller asked the run to stop; everything is saved.
     #[error("stopped after step {step}, saved as {}; run the same command with --resume to go on", path.display())]
     Interrupted {

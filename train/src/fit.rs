@@ -134,7 +134,7 @@ pub fn fit<N: Layers>(
         session.run(source.prefetch(scope, steps), &mut hooks)
     })?;
     let Learner { net, device, .. } = &session.learner;
-    net.with_tensors(&task.projected(session.result()?)?, "the trained network", device)
+    net.with_tensors(&session.kept(session.result()?)?, "the trained network", device)
 }
 
 /// What a run is about; never changes.
@@ -145,14 +145,6 @@ struct Task<'a> {
     validation: Option<&'a Dataset>,
     config: &'a FitConfig,
     project: Option<Project<'a>>,
-}
-
-impl Task<'_> {
-    /// See [`Hooks::project`].
-    fn projected(&self, tensors: NamedTensors) -> Result<NamedTensors> {
-        let changed = self.project.map_or(Ok(None), |project| project(&tensors));
-        Ok(changed.map_err(Error::Projection)?.unwrap_or(tensors))
-    }
 }
 
 /// A run under way.
@@ -211,9 +203,14 @@ impl<'a, N: Layers> Session<'a, N> {
                 return Err(Error::Interrupted { step: self.step, path });
             }
             self.train(&batch)?;
-            self.project()?;
             let mut progress = self.progress();
-            progress.validation = self.after_step()?;
+            progress.validation = match self.project().and_then(|()| self.after_step()) {
+                Err(refusal @ Error::Projection { .. }) => {
+                    self.save()?;
+                    return Err(refusal);
+                }
+                score => score?,
+            };
             progress.best = self.selection.best();
             (hooks.progress)(&progress);
             if self.is_over() {
@@ -251,8 +248,15 @@ impl<'a, N: Layers> Session<'a, N> {
         if self.task.project.is_none() {
             return Ok(net);
         }
-        let tensors = self.task.projected(net.to_tensors())?;
+        let tensors = self.kept(self.finite(&net)?)?;
         net.with_tensors(&tensors, "the projected network", device)
+    }
+
+    /// See [`Hooks::project`].
+    fn kept(&self, tensors: NamedTensors) -> Result<NamedTensors> {
+        let changed = self.task.project.map_or(Ok(None), |project| project(&tensors));
+        let changed = changed.map_err(|source| Error::Projection { step: self.step, source })?;
+        Ok(changed.unwrap_or(tensors))
     }
 
     fn progress(&self) -> Progress {

@@ -9,7 +9,7 @@ use eqo_train::tensors::NamedTensors;
 use eqo_train::{Classifier, QatNet, fit, import};
 
 use super::{Hooks, Pipeline};
-use crate::rings::Rings;
+use crate::rings::{self, Rings};
 use crate::stages::{hash_inputs, hash_tensors};
 use crate::{Error, fold};
 
@@ -66,6 +66,9 @@ impl Pipeline {
         let mut inputs = hash_inputs(&[&self.float_inputs, &qat.domain, &qat.batch_norm, &RULE]);
         let phase = |(stage, section, plan): (String, FitSection, BitPlan)| {
             inputs = hash_inputs(&[&inputs, &section, &plan]);
+            if self.rings(&plan).asked() {
+                inputs = hash_inputs(&[&inputs, &rings::RULE]);
+            }
             Phase { stage, section, plan, inputs: inputs.clone() }
         };
         gradual.chain([last]).map(phase).collect()
@@ -103,14 +106,14 @@ impl Pipeline {
         let started = Instant::now();
         let start =
             if *previous.plan() == phase.plan { previous.clone() } else { previous.replan(&phase.plan)? };
-        let (normalization, classes) = (self.normalization(), self.images.train.classes().to_vec());
-        let rings = Rings { arch: &self.arch, plan: &phase.plan, normalization, classes: &classes };
+        let rings = self.rings(&phase.plan);
         let mut net = rings.within(&start)?;
         if phase.section.steps > 0 {
             let teacher = self.float_net(float)?;
             let teacher = |pixels| teacher.logits(pixels);
             let (start, float) = (hash_tensors(&net.to_tensors()), hash_tensors(float));
-            let identity = hash_inputs(&[&self.arch, &phase.plan, &start, &float, &RULE]);
+            let rule = (RULE, rings.asked().then_some(rings::RULE));
+            let identity = hash_inputs(&[&self.arch, &phase.plan, &start, &float, &rule]);
             let config = self.fit_config(&phase.section, &phase.stage, identity);
             let project = |tensors: &NamedTensors| rings.projected(&net, tensors);
             let project = rings.asked().then_some(&project as fit::Project<'_>);
@@ -119,6 +122,12 @@ impl Pipeline {
         import::save_tensors(&self.weights_of(phase), &net.to_tensors(), &[("arch", &self.arch.name)])?;
         self.finish(&phase.stage, &phase.inputs, started)?;
         Ok(net)
+    }
+
+    /// What training at `plan` keeps to.
+    pub(super) fn rings<'a>(&'a self, plan: &'a BitPlan) -> Rings<'a> {
+        let (normalization, classes) = (self.normalization(), self.images.train.classes());
+        Rings { arch: &self.arch, plan, normalization, classes }
     }
 
     fn read_phase(&self, phase: &Phase) -> Result<QatNet, Error> {

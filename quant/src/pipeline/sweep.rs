@@ -29,7 +29,7 @@ impl Pipeline {
     pub fn lr_find_qat(&mut self, hooks: &Hooks<'_>) -> Result<Curve, Error> {
         let float = self.train_float(hooks)?;
         let phases = self.phases();
-        let net = self.calibrated(&float, &phases[0].plan)?;
+        let net = self.rings(&phases[0].plan).within(&self.calibrated(&float, &phases[0].plan)?)?;
         let config = self.fit_config(&phases[0].section, &phases[0].stage, String::new());
         let teacher = self.float_net(&float)?;
         self.sweep(&net, Some(&|pixels| teacher.logits(pixels)), &config, hooks)

@@ -117,7 +117,9 @@ fn a_projection_is_applied_every_ten_steps_and_to_the_result() {
     let refuse = |_: &NamedTensors| Err("no such network".into());
     let hooks = Hooks { stop: &AtomicBool::new(false), progress: &mut |_| (), project: Some(&refuse) };
     let error = fit(net(1), None, &images, None, &config, hooks).err().unwrap();
-    assert!(matches!(error, Error::Projection(_)) && error.to_string() == "no such network");
+    assert!(matches!(error, Error::Projection { step: 10, .. }));
+    assert_eq!(error.to_string(), "after step 10: no such network");
+    assert!(dir.path().join("checkpoint.safetensors").exists(), "nothing is lost");
 }
 
 #[test]

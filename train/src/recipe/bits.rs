@@ -24,8 +24,8 @@ pub struct BitsSection {
     pub algorithm: Algorithm,
     /// Whether weights of `bits.weight` bits lie half a step above their codes, see [`LayerPlan::mid_rise`].
     pub mid_rise: bool,
-    /// Widest ring of the accumulators of all layers but the first and the last, 8 to 40 bits; 0: as wide as their weights need. See
-    /// [`LayerPlan::ring_bits`].
+    /// Widest ring of the accumulators of all layers but the first and the last where the plan says nothing else, 8 to 40 bits; 0: as
+    /// wide as their weights need. See [`LayerPlan::ring_bits`].
     pub ring: u8,
     /// A [`BitPlan`] as TOML, for some or all layers.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,7 +48,7 @@ pub struct LayerBits {
     /// Whether its weights lie half a step above their codes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mid_rise: Option<bool>,
-    /// Widest ring of its accumulators, 8 to 40 bits.
+    /// Widest ring of its accumulators, 8 to 40 bits; 0: as wide as its weights need.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ring: Option<u8>,
     /// How its products are arranged.
@@ -89,7 +89,7 @@ impl BitsSection {
         let inner: Vec<String> = inner.map(|node| node.name.clone()).collect();
         for name in inner.iter().take(inner.len().saturating_sub(1)).filter(|_| self.ring > 0) {
             if let Some(layer) = plan.layers.get_mut(name) {
-                layer.ring_bits = Some(self.ring);
+                layer.ring_bits.get_or_insert(self.ring);
             }
         }
         for (name, bits) in &self.layers {
@@ -102,7 +102,7 @@ impl BitsSection {
             layer.act_bits = bits.activation.unwrap_or(layer.act_bits);
             layer.mid_rise = bits.mid_rise.unwrap_or(layer.mid_rise);
             layer.algorithm = bits.algorithm.unwrap_or(layer.algorithm);
-            layer.ring_bits = bits.ring.or(layer.ring_bits);
+            layer.ring_bits = bits.ring.map_or(layer.ring_bits, |ring| (ring > 0).then_some(ring));
         }
         Ok(plan)
     }
@@ -111,10 +111,10 @@ impl BitsSection {
         let bits = |key: String, value: u8| require(key, "2 to 8", value, (2..=8).contains(&value));
         bits("bits.weight".to_owned(), self.weight)?;
         bits("bits.activation".to_owned(), self.activation)?;
-        let ring = |key: String, value: u8| require(key, "8 to 40", value, (8..=40).contains(&value));
-        if self.ring > 0 {
-            ring("bits.ring".to_owned(), self.ring)?;
-        }
+        let ring = |key: String, value: u8| {
+            require(key, "0, or 8 to 40", value, value == 0 || (8..=40).contains(&value))
+        };
+        ring("bits.ring".to_owned(), self.ring)?;
         for (name, layer) in &self.layers {
             let key = |part: &str| format!("bits.layers.{name:?}.{part}");
             layer.weight.map_or(Ok(()), |value| bits(key("weight"), value))?;
