@@ -1,9 +1,9 @@
 //! Writes the newest fixture: `cargo run -p eqo-checkpoints --example make_tiny -- checkpoints/fixtures`.
 //!
-//! `tiny-taps.safetensors` holds every kind of node, F(4x4, 3x3) and F(2x2, 3x3) in turn, stride 2 by phases, taps of different bits, with one or none among
+//! `tiny-phases.safetensors` holds every kind of node, F(4x4, 3x3) and F(2x2, 3x3) in turn, stride 2 by phases, taps of different bits, with one or none among
 //! them, and offset weights. The `.json` beside it has the logits of a few seeded random images, which other
-//! implementations can reproduce from the pixels it lists. `tiny` (F(2x2, 3x3) only) and `tiny-f4x4` are as this example
-//! wrote them before taps could differ in bits and strided convolutions have tiles.
+//! implementations can reproduce from the pixels it lists. `tiny` (F(2x2, 3x3) only), `tiny-f4x4` and `tiny-taps` are as this
+//! example wrote them before taps could differ in bits, and before strided convolutions could have tiles.
 
 use std::path::Path;
 
@@ -21,8 +21,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let engine = checkpoint.engine();
     let images: Vec<_> = (0..4).map(|seed| random_image(seed, &checkpoint)).collect();
     let logits = images.iter().map(|image| engine.run(image)).collect::<Result<Vec<_>, _>>()?;
-    checkpoint.write(&folder.join("tiny-taps.safetensors"))?;
+    checkpoint.write(&folder.join("tiny-phases.safetensors"))?;
     let golden = json!({ "images": images, "logits": logits });
-    std::fs::write(folder.join("tiny-taps.json"), golden.to_string() + "\n")?;
+    std::fs::write(folder.join("tiny-phases.json"), golden.to_string() + "\n")?;
     Ok(())
 }

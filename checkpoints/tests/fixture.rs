@@ -1,5 +1,5 @@
 //! The newest fixture is what its generator makes, the engine gives the golden logits of all, and files of earlier times
-//! (`tiny` from before F(4x4, 3x3), `tiny-f4x4` from before taps could differ in bits) are read, and written, as they were.
+//! (`tiny` from before F(4x4, 3x3), `tiny-f4x4` from before taps could differ in bits, `tiny-taps` from before strided tiles) are read, and written, as they were.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ fn the_generator_reproduces_the_newest_fixture() {
         Spec::every_kind().with_tiles(&[Algorithm::F4x4, Algorithm::F2x2, Algorithm::P2x2]).with_mid_rise();
     let checkpoint = random_checkpoint(2028, &spec);
     let generated = checkpoint.to_bytes();
-    assert!(generated == read("tiny-taps"), "run the example make_tiny and look at the diff");
+    assert!(generated == read("tiny-phases"), "run the example make_tiny and look at the diff");
     assert!(generated.len() < 100_000);
     let convs = || {
         let convs = checkpoint.graph().nodes().iter().map(|node| &node.op);
@@ -31,7 +31,7 @@ fn the_generator_reproduces_the_newest_fixture() {
 
 #[test]
 fn files_of_earlier_times_are_read_and_written_as_they_were() {
-    for name in ["tiny", "tiny-f4x4"] {
+    for name in ["tiny", "tiny-f4x4", "tiny-taps"] {
         let bytes = read(name);
         assert!(Checkpoint::read_bytes(&bytes).unwrap().to_bytes() == bytes, "{name}");
     }
@@ -44,7 +44,7 @@ fn read(name: &str) -> Vec<u8> {
 
 #[test]
 fn the_engine_gives_the_golden_logits() {
-    for name in ["tiny", "tiny-f4x4", "tiny-taps"] {
+    for name in ["tiny", "tiny-f4x4", "tiny-taps", "tiny-phases"] {
         let checkpoint = Checkpoint::read_bytes(&read(name)).unwrap();
         let engine = checkpoint.engine();
         let golden = std::fs::read(format!("{FIXTURES}/{name}.json")).unwrap();

@@ -100,9 +100,11 @@ impl From<eqo_train::Error> for Failure {
             E::Arch(error) => error.into(),
             E::Dataset(error) => error.into(),
             E::Interrupted { .. } => Self::new(Kind::Stopped, error),
-            E::Device { .. } | E::Plan { .. } | E::Config { .. } | E::Diverged { .. } => {
-                Self::new(Kind::Usage, error)
-            }
+            E::Device { .. }
+            | E::Plan { .. }
+            | E::Config { .. }
+            | E::Projection { .. }
+            | E::Diverged { .. } => Self::new(Kind::Usage, error),
             _ => Self::new(Kind::Data, error),
         }
     }
@@ -119,7 +121,7 @@ impl From<eqo_quant::Error> for Failure {
             E::Checkpoint(error) => error.into(),
             E::Mismatch { .. } => Self::new(Kind::Check, error),
             E::Stopped { .. } => Self::new(Kind::Stopped, error),
-            E::Allocation { .. } => Self::new(Kind::Usage, error),
+            E::Allocation { .. } | E::Lowering { what: "ring", .. } => Self::new(Kind::Usage, error),
             _ => Self::new(Kind::Data, error),
         }
     }

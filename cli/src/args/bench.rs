@@ -31,7 +31,7 @@ pub(crate) struct BenchModelArgs {
     /// Bits of an activation.
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u8).range(2..=8))]
     pub(crate) act_bits: u8,
-    /// Outputs a Winograd tile yields in each direction.
+    /// Outputs a Winograd tile yields in each direction, 0 for direct convolution.
     #[arg(long, value_enum, default_value_t = Tile::Two)]
     pub(crate) tile: Tile,
     /// Random images that are classified.

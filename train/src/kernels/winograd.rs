@@ -2,7 +2,7 @@
 //! exact adjoint. U needs no spatial kernel behind it, so quantized taps are convolved as the integer engine does.
 //!
 //! Transformed tiles live in one strip's scratch memory only; the backward pass computes them again, which costs less
-//! than keeping `(t/m)²` times the activations.
+//! than keeping `(t/step)²` times the inputs.
 
 use std::ops::Range;
 

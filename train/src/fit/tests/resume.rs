@@ -41,13 +41,22 @@ fn everything(dir: &Path) -> FitConfig {
 
 /// Runs on the quantized network, raising the stop flag after `stop_after` steps.
 fn run_quantized(start: QatNet, config: &FitConfig, stop_after: usize) -> (Result<QatNet>, Vec<Progress>) {
+    run_projected(start, config, stop_after, None)
+}
+
+fn run_projected(
+    start: QatNet,
+    config: &FitConfig,
+    stop_after: usize,
+    project: Option<Project<'_>>,
+) -> (Result<QatNet>, Vec<Progress>) {
     let stop = AtomicBool::new(stop_after == 0);
     let mut seen = Vec::new();
     let mut progress = |progress: &Progress| {
         seen.push(*progress);
         stop.store(progress.step >= stop_after, Ordering::Relaxed);
     };
-    let (teacher, hooks) = (float(), Hooks { stop: &stop, progress: &mut progress, project: None });
+    let (teacher, hooks) = (float(), Hooks { stop: &stop, progress: &mut progress, project });
     let teacher = |pixels| teacher.logits(pixels);
     let trained = fit(start, Some(&teacher), &tiny_images(20), Some(&tiny_images(31)), config, hooks);
     (trained, seen)
@@ -87,6 +96,38 @@ fn a_quantized_run_with_everything_in_force_stopped_at_any_step_ends_in_the_same
         assert_eq!(seen.last().unwrap().best, steps.last().unwrap().best);
         assert!(best_in(dir.path()) == best_in(straight_dir.path()));
         assert!(state(&config) == state(&everything(straight_dir.path())), "stopped after {stop_after}");
+    }
+}
+
+/// No weight beyond 0.05, which all networks of these tests leave.
+fn small_weights(tensors: &NamedTensors) -> std::result::Result<Option<NamedTensors>, Refusal> {
+    let mut kept = tensors.clone();
+    for (_, tensor) in kept.iter_mut().filter(|(name, _)| name.ends_with(".weight")) {
+        tensor.mapv_inplace(|value| value.clamp(-0.05, 0.05));
+    }
+    Ok((kept != *tensors).then_some(kept))
+}
+
+#[test]
+fn a_projected_run_stopped_around_a_projection_ends_in_the_same_bits_and_its_best_is_projected() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = FitConfig { steps: 13, validate_every: 3, ..everything(dir.path()) };
+    let project: Project<'_> = &small_weights;
+    let (straight, _) = run_projected(quantized(12), &config, usize::MAX, Some(project));
+    let straight = straight.unwrap();
+    assert!(small_weights(&straight.to_tensors()).unwrap().is_none());
+    let (free, _) = run_projected(quantized(12), &everything(dir.path()), usize::MAX, None);
+    assert!(small_weights(&free.unwrap().to_tensors()).unwrap().is_some(), "it is held back");
+    for stop_after in [9, 10, 11] {
+        let dir = tempfile::tempdir().unwrap();
+        let config = FitConfig { out_dir: dir.path().to_owned(), ..config.clone() };
+        let (stopped, _) = run_projected(quantized(12), &config, stop_after, Some(project));
+        assert!(matches!(stopped, Err(Error::Interrupted { step, .. }) if step == stop_after));
+        let config = FitConfig { resume: true, ..config };
+        let (resumed, _) = run_projected(quantized(3), &config, usize::MAX, Some(project));
+        assert!(tensor_bits(&resumed.unwrap()) == tensor_bits(&straight), "stopped after {stop_after}");
+        let best = crate::import::read_tensors(&dir.path().join("best.safetensors")).unwrap();
+        assert!(small_weights(&best).unwrap().is_none(), "what was scored is what is kept");
     }
 }
 
