@@ -2,7 +2,7 @@
 //!
 //! Colbert et al. 2023 (A2Q) bound the L1 norm of every channel's weights for this. Here the proof itself decides: a network is
 //! lowered, the range of every accumulator found ([`eqo_checkpoints::range`]), and channels that need more than they may have
-//! are moved towards the nearest network that doesn't, see [`step`].
+//! are moved towards the nearest network that doesn't: smaller weights, or a coarser finest step (`rings/step.rs`).
 
 mod step;
 
