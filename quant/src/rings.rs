@@ -8,7 +8,7 @@ mod step;
 
 use burn::tensor::Device;
 use eqo_checkpoints::arch::Arch;
-use eqo_checkpoints::graph::{CheckedGraph, Conv, NodeId, Op, Output};
+use eqo_checkpoints::graph::{CheckedGraph, Conv, Node, NodeId, Op, Output};
 use eqo_checkpoints::plan::BitPlan;
 use eqo_checkpoints::range::{self, NodeRange};
 use eqo_datasets::Normalization;
@@ -77,7 +77,7 @@ impl Rings<'_> {
             done.resize_with(proven.graph.nodes().len(), Vec::new);
             let channels = self.narrowings(&proven, &mut done)?;
             if channels.iter().flatten().all(|narrowing| *narrowing == Narrowing::NONE) {
-                return Ok(net);
+                return self.check(&proven.graph).map(|()| net);
             }
             net = net.narrowed(&channels)?;
         }
@@ -139,14 +139,12 @@ impl Rings<'_> {
             return done.step(proven, (id, out), limit);
         }
         // Wide for whoever adds it. Once those are as narrow as they must be, it follows by a coarser scale.
-        let too_wide = |reader: &(&String, &Conv)| {
-            let limit = self.limit(reader.0);
-            reader.1.ring_bits.iter().any(|&bits| bits > limit)
+        let waits = |node: &Node| {
+            let reader =
+                conv_of(&node.op).filter(|conv| conv.shortcut.as_ref().is_some_and(|s| s.input == id));
+            reader.is_some_and(|conv| conv.ring_bits.iter().any(|&bits| bits > self.limit(&node.name)))
         };
-        let readers = proven.graph.nodes().iter().filter_map(|node| Some((&node.name, conv_of(&node.op)?)));
-        let mut readers =
-            readers.filter(|(_, conv)| conv.shortcut.as_ref().is_some_and(|shortcut| shortcut.input == id));
-        let own = if readers.any(|reader| too_wide(&reader)) { Narrowing::NONE } else { done.coarser(1)? };
+        let own = if proven.graph.nodes().iter().any(waits) { Narrowing::NONE } else { done.coarser(1)? };
         Some(Step { own, source: false })
     }
 
