@@ -51,13 +51,9 @@ impl BitPlan {
             .iter()
             .enumerate()
             .map(|(index, node)| {
-                let algorithm = match &node.op {
-                    ArchOp::Conv(conv) => Algorithm::F2x2.beside(conv.kernel, conv.stride),
-                    _ => Algorithm::Direct,
-                };
                 let weight_bits = if index == 0 || index == last { 8 } else { weight_bits };
                 let layer = LayerPlan {
-                    algorithm,
+                    algorithm: Algorithm::Direct,
                     weight_bits,
                     tap_bits: None,
                     act_bits,
@@ -68,7 +64,7 @@ impl BitPlan {
                 (node.name.clone(), layer)
             })
             .collect();
-        Self { layers }
+        Self { layers }.with_tiles(arch, Algorithm::F2x2)
     }
 
     /// The same bits, with every convolution of `arch` arranged by [`Algorithm::beside`].

@@ -22,7 +22,7 @@ use step::{Channel, Step};
 
 /// Counts up when the same network is narrowed otherwise.
 pub const RULE: u32 = 1;
-/// Passes after which a ring can't be had; most networks take five.
+/// Passes after which a ring can't be had.
 const PASSES: usize = 64;
 /// What to do about a ring that can't be had.
 const NEXT: &str = "Raise ring_bits (bits.ring), or lower weight or activation bits.";

@@ -113,10 +113,8 @@ fn measure<N: Layers>(
 /// The float network's convolutions without its normalizations, scaled down so that activations stay near one.
 fn quantized(arch: &Arch, (float, images): (&Net, &Dataset), tile: usize) -> Result<QatNet, Box<dyn Error>> {
     let tensors = float.to_tensors();
-    let mut plan = BitPlan::uniform(arch, 4, 6);
-    for layer in plan.layers.values_mut().filter(|layer| tile == 4 && layer.algorithm == Algorithm::F2x2) {
-        layer.algorithm = Algorithm::F4x4;
-    }
+    let algorithm = if tile == 4 { Algorithm::F4x4 } else { Algorithm::F2x2 };
+    let plan = BitPlan::uniform(arch, 4, 6).with_tiles(arch, algorithm);
     let mut folded = FoldedWeights::new();
     for name in plan.layers.keys() {
         let weight = &tensors[&format!("{name}.weight")] * 0.5;
