@@ -1,13 +1,21 @@
 //! The float architecture: one description that the trainer interprets and the lowering walks.
 //!
-//! A [`Conv`] is a fused unit `ReLU?(BN?(conv(x)) + shortcut?)`, because that is what becomes one integer
+//! A [`Conv`] is a fused unit `ReLU?(BN?(conv(x) + bias?) + shortcut?)`, because that is what becomes one integer
 //! node with one requantization (DESIGN §2, "Residual").
 
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
+mod builder;
+mod imagenet;
+mod keys;
+mod plain;
 mod resnet;
+#[cfg(test)]
+mod tests;
+
+pub use keys::Keys;
 
 /// Index of a node in [`Arch::nodes`]; inputs always have a smaller index.
 pub type NodeId = usize;
@@ -45,18 +53,35 @@ pub enum ArchOp {
         /// The node it averages.
         input: NodeId,
     },
-    /// Fully connected layer with bias on a `[features, 1, 1]` input.
+    /// The largest value of each window; padding never wins. Windows must lie within the padded input as those of a
+    /// [`Conv`] do.
+    MaxPool {
+        /// The node it reads.
+        input: NodeId,
+        /// Height and width of a window.
+        kernel: usize,
+        /// Stride in both directions.
+        stride: usize,
+        /// Padding on every side, less than `kernel`.
+        padding: usize,
+    },
+    /// `ReLU?(W·x + b)` of a square map `[channels, kernel, kernel]`, flattened in that order: a convolution whose kernel
+    /// covers the map.
     Linear {
         /// The node it reads.
         input: NodeId,
-        /// Input features.
+        /// Input features: `channels·kernel²`.
         in_features: usize,
+        /// Height and width of the map that it flattens; 1 behind a global pooling.
+        kernel: usize,
         /// Output features.
         out_features: usize,
+        /// Whether a ReLU ends the layer.
+        relu: bool,
     },
 }
 
-/// `ReLU?(BN?(conv(x)) + shortcut?)`, square kernel, zero padding, no convolution bias when BN follows.
+/// `ReLU?(BN?(conv(x) + bias?) + shortcut?)`, square kernel, zero padding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conv {
     /// The node it reads.
@@ -71,7 +96,9 @@ pub struct Conv {
     pub stride: usize,
     /// Zero padding on every side.
     pub padding: usize,
-    /// State-dict prefix of the batch normalization; `None` means a convolution bias instead.
+    /// Whether the convolution adds a bias. One without batch normalization always does; torchvision's VGG has both.
+    pub bias: bool,
+    /// State-dict prefix of the batch normalization.
     pub batch_norm: Option<String>,
     /// What is added before the activation.
     pub shortcut: Option<Shortcut>,
@@ -91,9 +118,31 @@ pub struct Shortcut {
     pub channel_offset: usize,
 }
 
+impl ArchOp {
+    /// The node as a convolution, if it has weights: a linear layer's kernel covers the map that it reads.
+    pub fn as_conv(&self) -> Option<Conv> {
+        match *self {
+            Self::Conv(ref conv) => Some(conv.clone()),
+            Self::Linear { input, in_features, kernel, out_features, relu } => Some(Conv {
+                input,
+                in_channels: in_features / (kernel * kernel),
+                out_channels: out_features,
+                kernel,
+                stride: 1,
+                padding: 0,
+                bias: true,
+                batch_norm: None,
+                shortcut: None,
+                relu,
+            }),
+            Self::Input { .. } | Self::MaxPool { .. } | Self::GlobalAvgPool { .. } => None,
+        }
+    }
+}
+
 impl Arch {
     /// The names [`Arch::by_name`] knows.
-    pub const NAMES: [&'static str; 10] = [
+    pub const NAMES: [&'static str; 18] = [
         "cifar-resnet8",
         "cifar-resnet20",
         "cifar-resnet32",
@@ -104,22 +153,60 @@ impl Arch {
         "cifar-resnet32-b",
         "cifar-resnet44-b",
         "cifar-resnet56-b",
+        "cifar-resnet18",
+        "tiny-resnet18",
+        "minionn",
+        "cifar-vgg16-bn",
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "vgg16-bn",
     ];
 
     /// Builds a known architecture; the suffix `-b` chooses projection shortcuts (option B).
     ///
+    /// | name | image | from |
+    /// |---|---|---|
+    /// | `cifar-resnet8` to `56` | 32x32 | He et al. 2015, §4.2; keys of akamaster/pytorch_resnet_cifar10 |
+    /// | `cifar-resnet18`, `tiny-resnet18` | 32x32, 64x64 | kuangliu/pytorch-cifar's ResNet-18, with a global average at either size |
+    /// | `minionn` | 32x32 | MiniONN's CIFAR-10 network with COINN's (BC1) max pooling |
+    /// | `cifar-vgg16-bn` | 32x32 | VGG-16 with batch normalization, one linear layer (kuangliu/pytorch-cifar) |
+    /// | `resnet18`, `34`, `50`, `vgg16-bn` | 224x224 | torchvision |
+    ///
     /// # Errors
     /// [`Error::UnknownArch`] lists the known names.
     pub fn by_name(name: &str, classes: usize) -> Result<Self, Error> {
-        if !Self::NAMES.contains(&name) {
-            return Err(Error::UnknownArch { found: name.to_owned(), expected: Self::NAMES.join(", ") });
+        Ok(match name {
+            "cifar-resnet18" => resnet::resnet18(name, 32, classes),
+            "tiny-resnet18" => resnet::resnet18(name, 64, classes),
+            "minionn" => plain::minionn(name, classes),
+            "cifar-vgg16-bn" => plain::cifar_vgg16(name, classes),
+            "vgg16-bn" => plain::vgg16(name, classes),
+            "resnet18" => imagenet::basic(name, [2, 2, 2, 2], classes),
+            "resnet34" => imagenet::basic(name, [3, 4, 6, 3], classes),
+            "resnet50" => imagenet::bottleneck(name, [3, 4, 6, 3], classes),
+            _ if Self::NAMES.contains(&name) => {
+                let (body, projection) = match name.strip_suffix("-b") {
+                    Some(body) => (body, true),
+                    None => (name, false),
+                };
+                let depth: usize = body.trim_start_matches("cifar-resnet").parse().unwrap_or(20);
+                resnet::cifar_resnet(name, (depth - 2) / 6, classes, projection)
+            }
+            _ => {
+                return Err(Error::UnknownArch { found: name.to_owned(), expected: Self::NAMES.join(", ") });
+            }
+        })
+    }
+
+    /// Classes of the images that a network of this name is made for: 1000 of ImageNet, 200 of Tiny-ImageNet, 10 of
+    /// CIFAR-10.
+    pub fn usual_classes(name: &str) -> usize {
+        match name {
+            "resnet18" | "resnet34" | "resnet50" | "vgg16-bn" => 1000,
+            "tiny-resnet18" => 200,
+            _ => 10,
         }
-        let (body, projection) = match name.strip_suffix("-b") {
-            Some(body) => (body, true),
-            None => (name, false),
-        };
-        let depth: usize = body.trim_start_matches("cifar-resnet").parse().unwrap_or(20);
-        Ok(resnet::cifar_resnet(name, (depth - 2) / 6, classes, projection))
     }
 
     /// The node that an id refers to.
@@ -134,9 +221,11 @@ impl Arch {
             shapes.push(match &node.op {
                 ArchOp::Input { shape } => *shape,
                 ArchOp::Conv(conv) => {
-                    let [_, height, width] = shapes[conv.input];
-                    let out = |size: usize| (size + 2 * conv.padding - conv.kernel) / conv.stride + 1;
-                    [conv.out_channels, out(height), out(width)]
+                    let size = [conv.kernel, conv.stride, conv.padding];
+                    windows(shapes[conv.input], conv.out_channels, size)
+                }
+                ArchOp::MaxPool { input, kernel, stride, padding } => {
+                    windows(shapes[*input], shapes[*input][0], [*kernel, *stride, *padding])
                 }
                 ArchOp::GlobalAvgPool { input } => [shapes[*input][0], 1, 1],
                 ArchOp::Linear { out_features, .. } => [*out_features, 1, 1],
@@ -146,35 +235,12 @@ impl Arch {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_known_name_builds_with_topological_inputs_and_ten_logits() {
-        for name in Arch::NAMES {
-            let arch = Arch::by_name(name, 10).unwrap();
-            assert_eq!(arch.shapes().last(), Some(&[10, 1, 1]), "{name}");
-            for (id, node) in arch.nodes.iter().enumerate() {
-                if let ArchOp::Conv(conv) = &node.op {
-                    assert!(conv.input < id);
-                    assert!(conv.shortcut.as_ref().is_none_or(|s| s.input < id));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn resnet20_has_nineteen_convolutions_and_pytorch_keys() {
-        let arch = Arch::by_name("cifar-resnet20", 10).unwrap();
-        let convs = arch.nodes.iter().filter(|n| matches!(n.op, ArchOp::Conv(_))).count();
-        assert_eq!(convs, 19);
-        assert!(arch.nodes.iter().any(|n| n.name == "layer2.0.conv1"));
-    }
-
-    #[test]
-    fn unknown_names_are_refused_with_the_known_ones() {
-        let error = Arch::by_name("resnet21", 10).unwrap_err().to_string();
-        assert!(error.contains("resnet21") && error.contains("cifar-resnet20"));
-    }
+/// A map of `channels` with a value for each window of `[kernel, stride, padding]`.
+fn windows(
+    [_, height, width]: [usize; 3],
+    channels: usize,
+    [kernel, stride, padding]: [usize; 3],
+) -> [usize; 3] {
+    let out = |size: usize| (size + 2 * padding - kernel) / stride + 1;
+    [channels, out(height), out(width)]
 }

@@ -104,6 +104,10 @@ impl Network<'_> {
         match &node.op {
             ArchOp::Input { shape } => self.input(node, *shape),
             ArchOp::GlobalAvgPool { input } => Ok(self.pool(*input)),
+            ArchOp::MaxPool { .. } => {
+                let next = "Choose an architecture without max pooling.";
+                Err(Error::node(&node.name, "operation", "one that integer graphs have", "max pooling", next))
+            }
             ArchOp::Conv(_) | ArchOp::Linear { .. } => self.weighted(node),
         }
     }
@@ -165,7 +169,9 @@ impl Network<'_> {
                 let [_, height, width] = self.shapes[*input];
                 vec![1.0 / (height * width) as f32; unit.conv.in_channels]
             }
-            ArchOp::Conv(_) | ArchOp::Linear { .. } => vec![1.0; unit.conv.in_channels],
+            ArchOp::Conv(_) | ArchOp::MaxPool { .. } | ArchOp::Linear { .. } => {
+                vec![1.0; unit.conv.in_channels]
+            }
         }
     }
 

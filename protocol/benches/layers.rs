@@ -72,7 +72,11 @@ fn one_layer() -> Checkpoint {
     arch.nodes.truncate(3);
     let push = |arch: &mut Arch, name: &str, op| arch.nodes.push(ArchNode { name: name.to_owned(), op });
     push(&mut arch, "pool", ArchOp::GlobalAvgPool { input: 2 });
-    push(&mut arch, "linear", ArchOp::Linear { input: 3, in_features: 16, out_features: 10 });
+    push(
+        &mut arch,
+        "linear",
+        ArchOp::Linear { input: 3, in_features: 16, kernel: 1, out_features: 10, relu: false },
+    );
     random_arch(1, &arch, &BitPlan::uniform(&arch, 4, ACT_BITS))
 }
 

@@ -39,16 +39,18 @@ pub fn fold(
                 }
                 layer
             }
-            ArchOp::Linear { input, .. } => {
+            ArchOp::Linear { input, kernel, .. } => {
                 let mut weight = tensor(tensors, &format!("{}.weight", node.name))?.clone();
                 if let ArchOp::GlobalAvgPool { input } = &arch.node(*input).op {
                     let [_, height, width] = shapes[*input];
                     weight /= (height * width) as f32;
                 }
                 let bias = tensor(tensors, &format!("{}.bias", node.name))?.iter().copied().collect();
-                FoldedLayer { weight: weight.insert_axis(Axis(2)).insert_axis(Axis(3)), bias }
+                let shape = [weight.shape()[0], weight.shape()[1] / (kernel * kernel), *kernel, *kernel];
+                let weight = weight.into_shape_with_order(shape.as_slice());
+                FoldedLayer { weight: weight.map_err(|_| missing(&format!("{}.weight", node.name)))?, bias }
             }
-            ArchOp::Input { .. } | ArchOp::GlobalAvgPool { .. } => continue,
+            ArchOp::Input { .. } | ArchOp::MaxPool { .. } | ArchOp::GlobalAvgPool { .. } => continue,
         };
         folded.insert(node.name.clone(), layer);
     }
@@ -64,17 +66,29 @@ fn fold_batch_norm(name: &str, conv: &Conv, tensors: &NamedTensors) -> Result<Fo
     let of = |part: &str| tensor(tensors, &format!("{batch_norm}.{part}"));
     let (gamma, beta, mean, variance) = (of("weight")?, of("bias")?, of("running_mean")?, of("running_var")?);
     let mut bias = Vec::with_capacity(conv.out_channels);
+    let mut factors = Vec::with_capacity(conv.out_channels);
     let channels = weight.axis_iter_mut(Axis(0)).zip(gamma).zip(beta).zip(mean).zip(variance);
     for ((((mut kernel, gamma), beta), mean), variance) in channels {
         let factor = f64::from(*gamma) / (f64::from(*variance) + f64::from(EPSILON)).sqrt();
         kernel.mapv_inplace(|w| (f64::from(w) * factor) as f32);
         bias.push((f64::from(*beta) - f64::from(*mean) * factor) as f32);
+        factors.push(factor);
+    }
+    if conv.bias {
+        let own = tensor(tensors, &format!("{name}.bias"))?;
+        for ((bias, own), factor) in bias.iter_mut().zip(own).zip(factors) {
+            *bias = (f64::from(*bias) + f64::from(*own) * factor) as f32;
+        }
     }
     Ok(FoldedLayer { weight, bias })
 }
 
 fn tensor<'a>(tensors: &'a NamedTensors, key: &str) -> Result<&'a ArrayD<f32>, Error> {
-    tensors.get(key).ok_or_else(|| Error::MissingTensor { tensor: key.to_owned() })
+    tensors.get(key).ok_or_else(|| missing(key))
+}
+
+fn missing(key: &str) -> Error {
+    Error::MissingTensor { tensor: key.to_owned() }
 }
 
 #[cfg(test)]
@@ -92,6 +106,7 @@ mod tests {
             kernel: 3,
             stride: 1,
             padding: 1,
+            bias: false,
             batch_norm: Some("bn".to_owned()),
             shortcut: None,
             relu: false,

@@ -1,6 +1,6 @@
 //! From the trained quantized network to the public graph and the private weights (DESIGN §2, §3).
 
-use eqo_checkpoints::arch::{Arch, ArchNode, ArchOp, NodeId};
+use eqo_checkpoints::arch::{self, Arch, ArchNode, ArchOp};
 use eqo_checkpoints::graph::{CheckedGraph, Conv, Graph, Input, Node, Op, Output, Shortcut};
 use eqo_checkpoints::plan::BitPlan;
 use eqo_checkpoints::range;
@@ -42,16 +42,6 @@ struct Lowering<'a> {
     logit_exponent: i32,
 }
 
-/// The geometry a convolution and a linear layer share.
-struct Shape {
-    input: NodeId,
-    in_channels: usize,
-    out_channels: usize,
-    kernel: usize,
-    stride: usize,
-    padding: usize,
-}
-
 impl Lowering<'_> {
     fn node(&mut self, node: &ArchNode, normalization: &Normalization) -> Result<Op, Error> {
         match &node.op {
@@ -61,65 +51,41 @@ impl Lowering<'_> {
                 offsets: normalization.offsets().to_vec(),
             })),
             ArchOp::GlobalAvgPool { input } => Ok(Op::SumPool { input: *input }),
-            ArchOp::Conv(conv) => {
-                let shape = Shape {
-                    input: conv.input,
-                    in_channels: conv.in_channels,
-                    out_channels: conv.out_channels,
-                    kernel: conv.kernel,
-                    stride: conv.stride,
-                    padding: conv.padding,
-                };
-                let shortcut = conv.shortcut.as_ref().map(|s| (s.input, s.stride, s.channel_offset));
-                self.conv(node, shape, shortcut, conv.relu)
-            }
-            ArchOp::Linear { input, in_features, out_features } => {
-                let shape = Shape {
-                    input: *input,
-                    in_channels: *in_features,
-                    out_channels: *out_features,
-                    kernel: 1,
-                    stride: 1,
-                    padding: 0,
-                };
-                self.conv(node, shape, None, false)
+            ArchOp::MaxPool { .. } => Err(missing(node, "integer form of a max pooling")),
+            ArchOp::Conv(_) | ArchOp::Linear { .. } => {
+                let conv = node.op.as_conv().ok_or_else(|| missing(node, "weights"))?;
+                self.conv(node, &conv)
             }
         }
     }
 
-    fn conv(
-        &mut self,
-        node: &ArchNode,
-        shape: Shape,
-        shortcut: Option<(NodeId, usize, usize)>,
-        relu: bool,
-    ) -> Result<Op, Error> {
+    fn conv(&mut self, node: &ArchNode, conv: &arch::Conv) -> Result<Op, Error> {
         let layer = self.take(node)?;
         let plan = self.plan.layers.get(&node.name).ok_or_else(|| missing(node, "bit plan"))?;
         if self.arch.nodes.last().is_some_and(|last| last.name == node.name) {
             self.logit_exponent = single_exponent(node, &layer.acc_exponents)?;
         }
-        let output = match relu {
+        let output = match conv.relu {
             true => Output::Activation { bits: plan.act_bits, shifts: layer.output_shifts },
             false => Output::Accumulator,
         };
         let shifts = layer.shortcut_shifts;
         self.weights.layers.insert(node.name.clone(), LayerWeights { codes: layer.codes, bias: layer.bias });
         Ok(Op::Conv(Conv {
-            input: shape.input,
-            in_channels: shape.in_channels,
-            out_channels: shape.out_channels,
-            kernel: shape.kernel,
-            stride: shape.stride,
-            padding: shape.padding,
+            input: conv.input,
+            in_channels: conv.in_channels,
+            out_channels: conv.out_channels,
+            kernel: conv.kernel,
+            stride: conv.stride,
+            padding: conv.padding,
             algorithm: plan.algorithm,
             weight_exponents: plan.weight_exponents(),
             weight_offset: plan.weight_offset(),
             tap_shifts: layer.tap_shifts,
-            shortcut: shortcut.map(|(input, stride, channel_offset)| Shortcut {
-                input,
-                stride,
-                channel_offset,
+            shortcut: conv.shortcut.as_ref().map(|shortcut| Shortcut {
+                input: shortcut.input,
+                stride: shortcut.stride,
+                channel_offset: shortcut.channel_offset,
                 shifts,
             }),
             ring_bits: Vec::new(),

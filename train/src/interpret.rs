@@ -5,6 +5,8 @@
 use burn::tensor::{Tensor, s};
 use eqo_checkpoints::arch::{Arch, ArchNode, ArchOp, Shortcut};
 
+use crate::{Error, Result};
+
 /// What differs between networks of the same architecture: how a weighted node and the pooling compute.
 pub(crate) trait Nodes {
     /// What flows from node to node.
@@ -44,6 +46,7 @@ pub(crate) fn interpret<N: Nodes>(arch: &Arch, nodes: &N, image: N::Value) -> Ve
         let output = match &node.op {
             ArchOp::Input { .. } => image.clone(),
             ArchOp::GlobalAvgPool { input } => nodes.pool(outputs[*input].clone()),
+            ArchOp::MaxPool { .. } => unreachable!("`trainable` refuses max pooling"),
             ArchOp::Conv(conv) => {
                 let shortcut = conv.shortcut.as_ref();
                 let shortcut = shortcut.map(|s| outputs[s.input].clone().residual(s, conv.out_channels));
@@ -58,6 +61,12 @@ pub(crate) fn interpret<N: Nodes>(arch: &Arch, nodes: &N, image: N::Value) -> Ve
         outputs.push(output);
     }
     outputs
+}
+
+/// Refuses what [`Nodes`] can't compute.
+pub(crate) fn trainable(arch: &Arch) -> Result<()> {
+    let refused = arch.nodes.iter().find(|node| matches!(node.op, ArchOp::MaxPool { .. }));
+    refused.map_or(Ok(()), |node| Err(Error::Operation { node: node.name.clone(), found: "max pooling" }))
 }
 
 /// The logits `[batch, classes]`: the last node's output, which is `[classes, 1, 1, batch]`.
@@ -80,13 +89,10 @@ pub(crate) fn has_weights(node: &ArchNode) -> bool {
     matches!(node.op, ArchOp::Conv(_) | ArchOp::Linear { .. })
 }
 
-/// `[out, in, kernel, kernel]` of a weighted node; a linear layer is a 1x1 convolution.
+/// `[out, in, kernel, kernel]` of a weighted node; a linear layer's kernel covers the map that it reads.
 pub(crate) fn weight_shape(node: &ArchNode) -> [usize; 4] {
-    match &node.op {
-        ArchOp::Conv(conv) => [conv.out_channels, conv.in_channels, conv.kernel, conv.kernel],
-        ArchOp::Linear { in_features, out_features, .. } => [*out_features, *in_features, 1, 1],
-        ArchOp::Input { .. } | ArchOp::GlobalAvgPool { .. } => [0; 4],
-    }
+    let conv = node.op.as_conv();
+    conv.map_or([0; 4], |conv| [conv.out_channels, conv.in_channels, conv.kernel, conv.kernel])
 }
 
 /// Stride and padding of a weighted node.

@@ -6,7 +6,7 @@ use burn::module::{Module, Param};
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, activation};
-use eqo_checkpoints::arch::{Arch, ArchNode, ArchOp};
+use eqo_checkpoints::arch::{Arch, ArchNode, Keys};
 use eqo_checkpoints::winograd::Algorithm;
 use eqo_datasets::Normalization;
 use ndarray::ArrayD;
@@ -16,7 +16,7 @@ use crate::classifier::Classifier;
 use crate::interpret::{self, Nodes};
 use crate::kernels::TapMap;
 use crate::ops::{self, ConvSpec, Weights};
-use crate::state_dict::{self, Key};
+use crate::state_dict;
 use crate::tensors::{NamedTensors, ParamMaker, to_host};
 use crate::winograd::Geometry;
 use crate::{Result, pixels};
@@ -65,7 +65,8 @@ impl Net {
         device: &Device,
     ) -> Result<Self> {
         normalization.validate()?;
-        state_dict::check(&arch.name, &state_dict::float_keys(arch), tensors, origin)?;
+        interpret::trainable(arch)?;
+        state_dict::check(&arch.name, &arch.state_dict(), tensors, origin)?;
         let mut params = ParamMaker::new(device);
         let units =
             interpret::weighted_nodes(arch).map(|node| Unit::new(node, tensors, &mut params)).collect();
@@ -128,7 +129,7 @@ impl Nodes for Net {
         shortcut: Option<Tensor<4>>,
     ) -> Tensor<4> {
         let unit = &self.units[index];
-        let relu = matches!(&node.op, ArchOp::Conv(conv) if conv.relu);
+        let relu = node.op.as_conv().is_some_and(|conv| conv.relu);
         let fused = ops::runs_here(&input.device());
         let y = if fused { unit.convolve(input) } else { unit.convolve_generic(node, input) };
         let relu_in_norm = relu && shortcut.is_none() && unit.norm.is_some();
@@ -176,7 +177,7 @@ impl Unit {
     /// Takes the node's tensors, which [`state_dict::check`] has found complete.
     fn new(node: &ArchNode, tensors: &NamedTensors, params: &mut ParamMaker<'_>) -> Self {
         let shape = interpret::weight_shape(node);
-        let keys = Key::of(node);
+        let keys = Keys::of(node).expect("a node with weights");
         let take = |name: &String| tensors[name].clone();
         let weight = take(&keys.weight).into_shape_with_order(shape.as_slice()).expect("shapes were checked");
         let weight = params.make(&weight);
@@ -189,7 +190,7 @@ impl Unit {
     }
 
     fn save(&self, node: &ArchNode, tensors: &mut NamedTensors) {
-        let keys = Key::of(node);
+        let keys = Keys::of(node).expect("a node with weights");
         let weight = to_host(&self.weight.val());
         let weight = weight.into_shape_with_order(keys.weight_shape.as_slice()).expect("same count");
         tensors.insert(keys.weight, weight);

@@ -2,54 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use eqo_checkpoints::arch::{Arch, ArchNode, ArchOp};
+use eqo_checkpoints::arch::{Arch, Keys};
 use ndarray::ArrayD;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::interpret::{weight_shape, weighted_nodes};
 use crate::tensors::NamedTensors;
 use crate::{Error, Result};
-
-/// State-dict keys of one weighted node.
-pub(crate) struct Key {
-    pub(crate) weight: String,
-    /// `[out, in, k, k]` of a convolution, `[out, in]` of a linear layer.
-    pub(crate) weight_shape: Vec<usize>,
-    pub(crate) bias: Option<String>,
-    /// Gamma, beta, running mean, running variance.
-    pub(crate) norm: Option<[String; 4]>,
-}
-
-impl Key {
-    pub(crate) fn of(node: &ArchNode) -> Self {
-        let shape = weight_shape(node);
-        let (weight_shape, prefix) = match &node.op {
-            ArchOp::Conv(conv) => (shape.to_vec(), conv.batch_norm.as_ref()),
-            _ => (shape[..2].to_vec(), None),
-        };
-        let parts = ["weight", "bias", "running_mean", "running_var"];
-        Self {
-            weight: format!("{}.weight", node.name),
-            weight_shape,
-            bias: prefix.is_none().then(|| format!("{}.bias", node.name)),
-            norm: prefix.map(|prefix| parts.map(|part| format!("{prefix}.{part}"))),
-        }
-    }
-}
-
-/// Name and shape of every tensor of the float network.
-pub(crate) fn float_keys(arch: &Arch) -> BTreeMap<String, Vec<usize>> {
-    let mut keys = BTreeMap::new();
-    for node in weighted_nodes(arch) {
-        let key = Key::of(node);
-        let out = key.weight_shape[0];
-        let vectors = key.bias.into_iter().chain(key.norm.into_iter().flatten());
-        keys.extend(vectors.map(|name| (name, vec![out])));
-        keys.insert(key.weight, key.weight_shape);
-    }
-    keys
-}
 
 /// Compares names and shapes; PyTorch's `num_batches_tracked` counters are ignored.
 pub(crate) fn check(
@@ -86,8 +45,7 @@ pub(crate) fn check(
 pub(crate) fn random(arch: &Arch, seed: u64) -> NamedTensors {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut tensors = NamedTensors::new();
-    for node in weighted_nodes(arch) {
-        let key = Key::of(node);
+    for key in arch.nodes.iter().filter_map(Keys::of) {
         let out = key.weight_shape[0];
         let fan_in: usize = key.weight_shape[1..].iter().product();
         let bound = (6.0 / fan_in as f32).sqrt();

@@ -15,6 +15,7 @@ pub(crate) fn tiny_arch() -> Arch {
         kernel: 3,
         stride: 1,
         padding: 1,
+        bias: false,
         batch_norm: Some(norm.to_owned()),
         shortcut: None,
         relu: true,
@@ -30,7 +31,7 @@ pub(crate) fn tiny_arch() -> Arch {
         ("proj", ArchOp::Conv(projection)),
         ("third", ArchOp::Conv(Conv { shortcut: Some(projected), ..conv(3, [8, 6], "third_bn") })),
         ("pool", ArchOp::GlobalAvgPool { input: 5 }),
-        ("linear", ArchOp::Linear { input: 6, in_features: 6, out_features: 3 }),
+        ("linear", ArchOp::Linear { input: 6, in_features: 6, kernel: 1, out_features: 3, relu: false }),
     ];
     let nodes = nodes.map(|(name, op)| ArchNode { name: name.to_owned(), op });
     Arch { name: "tiny".to_owned(), nodes: nodes.into() }

@@ -3,7 +3,7 @@
 use super::taps::Taps;
 use super::{NEXT, Values};
 use crate::Error;
-use crate::arch::{self, Arch, ArchNode, ArchOp};
+use crate::arch::{self, Arch, ArchNode};
 use crate::arith::requantize;
 use crate::engine::accumulators;
 use crate::graph::{Conv, NodeId, Output, Shortcut};
@@ -32,14 +32,12 @@ impl<'a> Unit<'a> {
         let node = arch.node(id);
         let plan = plan.layers.get(&node.name);
         let plan = plan.ok_or_else(|| Error::node(&node.name, "plan", "an entry", "none", NEXT))?;
-        let conv = as_conv(&node.op);
-        let unit = Self {
-            name: &node.name,
-            plan,
-            one_scale: matches!(node.op, ArchOp::Linear { .. }),
-            shape: shapes[id],
-            conv,
-        };
+        let conv = node
+            .op
+            .as_conv()
+            .ok_or_else(|| Error::node(&node.name, "operation", "one with weights", "another", NEXT))?;
+        let unit =
+            Self { name: &node.name, plan, one_scale: id + 1 == arch.nodes.len(), shape: shapes[id], conv };
         unit.check(node)?;
         Ok(unit)
     }
@@ -60,25 +58,6 @@ impl<'a> Unit<'a> {
             return Err(Error::node(&node.name, "algorithm", FITTING, algorithm.name(), NEXT));
         }
         Ok(())
-    }
-}
-
-fn as_conv(op: &ArchOp) -> arch::Conv {
-    let pointwise = |input, in_channels, out_channels| arch::Conv {
-        input,
-        in_channels,
-        out_channels,
-        kernel: 1,
-        stride: 1,
-        padding: 0,
-        batch_norm: None,
-        shortcut: None,
-        relu: false,
-    };
-    match op {
-        ArchOp::Conv(conv) => conv.clone(),
-        ArchOp::Linear { input, in_features, out_features } => pointwise(*input, *in_features, *out_features),
-        ArchOp::Input { .. } | ArchOp::GlobalAvgPool { .. } => unreachable!("no weights to quantize"),
     }
 }
 

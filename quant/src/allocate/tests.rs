@@ -19,6 +19,7 @@ fn arch() -> Arch {
             kernel: 3,
             stride: 1,
             padding: 1,
+            bias: true,
             batch_norm: None,
             shortcut,
             relu,
@@ -31,7 +32,7 @@ fn arch() -> Arch {
         ("p", conv(1, None, false)),
         ("b", conv(2, Some(3), true)),
         ("pool", ArchOp::GlobalAvgPool { input: 4 }),
-        ("linear", ArchOp::Linear { input: 5, in_features: 3, out_features: 2 }),
+        ("linear", ArchOp::Linear { input: 5, in_features: 3, kernel: 1, out_features: 2, relu: false }),
     ];
     let nodes = nodes.map(|(name, op)| ArchNode { name: name.to_owned(), op });
     Arch { name: "test".to_owned(), nodes: nodes.into() }

@@ -23,6 +23,7 @@ fn arch() -> Arch {
         kernel: 3,
         stride,
         padding: 1,
+        bias: false,
         batch_norm: Some(norm.to_owned()),
         shortcut: None,
         relu: true,
@@ -33,7 +34,7 @@ fn arch() -> Arch {
         ("conv1", ArchOp::Conv(conv(0, 3, 4, "bn1"))),
         ("conv2", ArchOp::Conv(Conv { shortcut, ..conv(1, 8, 1, "bn2") })),
         ("pool", ArchOp::GlobalAvgPool { input: 2 }),
-        ("linear", ArchOp::Linear { input: 3, in_features: 8, out_features: 10 }),
+        ("linear", ArchOp::Linear { input: 3, in_features: 8, kernel: 1, out_features: 10, relu: false }),
     ];
     let nodes = ops.map(|(name, op)| ArchNode { name: name.to_owned(), op });
     Arch { name: "tiny".to_owned(), nodes: nodes.to_vec() }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
+use eqo_checkpoints::arch::Keys;
 use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,6 @@ use crate::Result;
 use crate::batch_norm::{EPSILON, Running};
 use crate::classifier::Classifier;
 use crate::interpret::weighted_nodes;
-use crate::state_dict::Key;
 use crate::tensors::{NamedTensors, ParamMaker, to_host};
 
 /// What becomes of batch normalization in the quantized fine-tune.
@@ -50,9 +50,10 @@ impl QatNet {
     pub fn with_live_normalization(&self, float: &NamedTensors) -> Result<Self> {
         let mut tensors = self.to_tensors();
         for node in weighted_nodes(&self.arch) {
-            let keys = Key::of(node);
-            let Some([gamma, beta, mean, variance]) = keys.norm else { continue };
-            let from = [keys.weight, beta, gamma, mean, variance];
+            let Some(Keys { weight, norm: Some([gamma, beta, mean, variance]), .. }) = Keys::of(node) else {
+                continue;
+            };
+            let from = [weight, beta, gamma, mean, variance];
             for (part, name) in ["weight", "bias"].into_iter().chain(PARTS).zip(from) {
                 if let Some(tensor) = float.get(&name) {
                     tensors.insert(format!("{}.{part}", node.name), tensor.clone());

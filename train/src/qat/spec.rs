@@ -11,7 +11,7 @@ use eqo_checkpoints::winograd::{Algorithm, FITTING};
 use eqo_datasets::Normalization;
 
 use super::Domain;
-use crate::interpret::{geometry, weight_shape, weighted_nodes};
+use crate::interpret::{geometry, trainable, weight_shape, weighted_nodes};
 use crate::kernels::{TapMap, TapQuantizer};
 use crate::winograd::{self, Geometry};
 use crate::{Error, Result};
@@ -102,6 +102,7 @@ pub(super) fn layer_specs(
     normalization: &Normalization,
     domain: Domain,
 ) -> Result<Vec<LayerSpec>> {
+    trainable(arch)?;
     weighted_nodes(arch).map(|node| layer_spec((arch, node), plan, normalization, domain)).collect()
 }
 
@@ -117,11 +118,9 @@ fn layer_spec(
     check(node, layer)?;
     let shape = weight_shape(node);
     let (stride, padding) = geometry(node);
-    let (input, relu, one_scale) = match &node.op {
-        ArchOp::Conv(conv) => (conv.input, conv.relu, false),
-        ArchOp::Linear { input, .. } => (*input, false, true),
-        ArchOp::Input { .. } | ArchOp::GlobalAvgPool { .. } => (0, false, false),
-    };
+    let (input, relu) = node.op.as_conv().map_or((0, false), |conv| (conv.input, conv.relu));
+    // Logits compare only at one scale.
+    let one_scale = arch.nodes.last().is_some_and(|last| last.name == node.name);
     let factors = factors(arch, input, shape[1], normalization);
     let transform = layer.algorithm.transform();
     let trained_taps = transform.as_ref().filter(|_| domain == Domain::Winograd);
@@ -149,7 +148,7 @@ fn factors(arch: &Arch, input: NodeId, channels: usize, normalization: &Normaliz
             let [_, height, width] = arch.shapes()[*input];
             vec![1.0 / (height * width) as f32; channels]
         }
-        ArchOp::Conv(_) | ArchOp::Linear { .. } => vec![1.0; channels],
+        ArchOp::Conv(_) | ArchOp::MaxPool { .. } | ArchOp::Linear { .. } => vec![1.0; channels],
     }
 }
 

@@ -50,7 +50,9 @@ impl QatNet {
         for node in &self.arch.nodes {
             let exponents = match &node.op {
                 ArchOp::Input { shape } => vec![0; shape[0]],
-                ArchOp::GlobalAvgPool { input } => wiring.nodes[*input].clone(),
+                ArchOp::GlobalAvgPool { input } | ArchOp::MaxPool { input, .. } => {
+                    wiring.nodes[*input].clone()
+                }
                 ArchOp::Linear { input, .. } => self.follow(&mut wiring, *input, None, &outputs),
                 ArchOp::Conv(conv) => self.follow(&mut wiring, conv.input, conv.shortcut.as_ref(), &outputs),
             };
