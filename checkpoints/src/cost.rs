@@ -12,6 +12,7 @@
 //! # }
 //! ```
 
+mod baseline;
 mod comparison;
 mod gates;
 mod groups;
@@ -23,6 +24,9 @@ mod shared;
 mod windows;
 mod wire;
 
+pub use baseline::{
+    BASELINE_HELLO, BASELINE_OT, BaselineCosts, PRODUCT_OTS, activation_chunk, baseline, weight_chunk,
+};
 pub use comparison::{Comparison, Digit, Joint, Leaf, Term};
 pub use gates::{MASK_BITS, OPENED_BITS};
 pub use groups::{Group, groups};

@@ -15,6 +15,7 @@ mod product;
 
 pub use batch::class_of;
 use conv::CompiledConv;
+pub(crate) use product::multiply;
 
 /// Integers of one node, `[channels, height, width]`, row-major.
 #[derive(Clone, Debug, PartialEq, Eq)]

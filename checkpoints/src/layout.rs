@@ -22,7 +22,7 @@ pub use ring::RingElement;
 pub use shortcut::{shortcut, sum_pool};
 
 use crate::graph::Conv;
-use crate::winograd::Transform;
+use crate::winograd::{Algorithm, Transform};
 
 /// The shapes of one convolution and the order of its matrix products.
 #[derive(Clone, Debug)]
@@ -39,14 +39,17 @@ impl ConvLayout {
     /// The layout of `conv` between nodes of these shapes `[channels, height, width]`, as
     /// [`crate::graph::CheckedGraph::shape`] gives them.
     pub fn new(conv: &Conv, input: [usize; 3], output: [usize; 3]) -> Self {
-        Self {
-            input,
-            output,
-            kernel: conv.kernel,
-            stride: conv.stride,
-            padding: conv.padding,
-            transform: conv.algorithm.transform(),
-        }
+        Self::of([conv.kernel, conv.stride, conv.padding], conv.algorithm, input, output)
+    }
+
+    /// The layout of a convolution with this kernel, stride and padding between tensors of these shapes.
+    pub fn of(
+        [kernel, stride, padding]: [usize; 3],
+        algorithm: Algorithm,
+        input: [usize; 3],
+        output: [usize; 3],
+    ) -> Self {
+        Self { input, output, kernel, stride, padding, transform: algorithm.transform() }
     }
 
     /// Columns an image has: tiles or output pixels.

@@ -12,12 +12,14 @@
 //!   the private protocol.
 //! - [`scales`]: the exponents that meet in a layer, and which of them are best.
 //! - [`random`]: a network of random weights with the scales and rings of a trained one.
+//! - [`baseline`]: networks as earlier protocols compute them, for ratios measured in one engine.
 //! - [`cost`]: what private inference sends, exactly, from the public graph alone.
 //!
 //! No Burn, no tokio, no cryptography: a party's machine builds this crate and `protocol` only.
 
 pub mod arch;
 pub mod arith;
+pub mod baseline;
 pub mod codebook;
 pub mod cost;
 pub mod engine;

@@ -9,7 +9,7 @@ const LANES: usize = 8;
 
 /// `[taps][out][inner] x [taps][inner][columns]` to `[taps][out][columns]`, tap by tap; `sizes` is `[inner, columns]`.
 /// The number of taps follows from `right.len()`.
-pub(super) fn multiply<W: RingElement>(left: &[W], right: &[W], sizes: [usize; 2]) -> Vec<W> {
+pub(crate) fn multiply<W: RingElement>(left: &[W], right: &[W], sizes: [usize; 2]) -> Vec<W> {
     let [inner, columns] = sizes;
     let taps = right.len() / (inner * columns);
     let outs = left.len() / (taps * inner);

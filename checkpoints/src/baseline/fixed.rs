@@ -1,0 +1,329 @@
+//! Networks in fixed point: CrypTFlow2 and CoPriv in one ring, SiRNN in rings of 16 and 32 bits.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Chooser, Code, Kind, LayerCodes, Multiplexer, OperandRing, Products, Program, ProgramWeights, Range, TensorId,
+};
+use crate::Error;
+use crate::arch::{Arch, ArchNode, ArchOp, Conv};
+use crate::graph::Shortcut;
+use crate::winograd::Algorithm;
+
+/// How a network is computed in fixed point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FixedPoint {
+    /// One ring for everything, faithful truncation after each layer (CrypTFlow2, eprint 2020/1002; with [`Algorithm::F2x2`]
+    /// CoPriv, arXiv 2311.01737).
+    Uniform {
+        /// The ring's bits: 37 as EzPC runs CrypTFlow2's ResNet-32, 41 in CoPriv's artifact.
+        bits: u32,
+        /// How 3x3 convolutions of stride 1 are computed.
+        algorithm: Algorithm,
+    },
+    /// 16-bit activations and weights, products of 32 bits and guard bits (SiRNN, eprint 2021/459): the products' guard bits are
+    /// truncated, then the rest of the scale, then the sign is found: nothing is fused.
+    Mixed {
+        /// How 3x3 convolutions of stride 1 are computed; tile transforms need two bits more before and four after.
+        algorithm: Algorithm,
+    },
+}
+
+/// Fraction bits of an activation: 2^15 / 2^11 = 16 is the largest one of 16 bits.
+const MIXED_FRACTION: u32 = 11;
+/// Fraction bits of a 16-bit weight, unless guard bits need more.
+const MIXED_WEIGHT_FRACTION: u32 = 14;
+/// Fraction bits of activations and weights of one ring, as in EzPC's networks and CoPriv's artifact.
+const UNIFORM_FRACTION: u32 = 12;
+
+const MIXED_BITS: u32 = 16;
+const MIXED_PRODUCT_BITS: u32 = 32;
+
+/// A program in fixed point with its scales.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FixedNetwork {
+    /// What both parties run.
+    pub program: Program,
+    /// Of every operation with weights: fraction bits of weights and of bias.
+    scales: Vec<Option<[u32; 2]>>,
+}
+
+/// Float weights of a layer, batch normalization folded in.
+#[derive(Clone, PartialEq, Default)]
+pub struct FloatLayer {
+    /// `[out][in][kernel][kernel]`.
+    pub weights: Vec<f32>,
+    /// `[out]`.
+    pub bias: Vec<f32>,
+}
+
+/// `arch` in fixed point. Batch normalization is folded into the convolutions, averages are sums and a power of two, the rest
+/// of the division is in the next layer's weights.
+///
+/// # Errors
+/// [`Error::Node`] for rings that would need more than 62 bits.
+pub fn fixed_point(name: &str, arch: &Arch, style: FixedPoint) -> Result<FixedNetwork, Error> {
+    let program = Program { name: format!("{name} {}", arch.name), ops: Vec::new() };
+    let mut builder =
+        Builder { network: FixedNetwork { program, scales: Vec::new() }, style, tensors: Vec::new() };
+    for (node, shape) in arch.nodes.iter().zip(arch.shapes()) {
+        let tensor = builder.node(node, shape, arch.nodes.len())?;
+        builder.tensors.push(tensor);
+    }
+    builder.network.scales.resize(builder.network.program.ops.len(), None);
+    Ok(builder.network)
+}
+
+struct Builder {
+    network: FixedNetwork,
+    style: FixedPoint,
+    /// The tensor of every node, and whether its top bit is 0.
+    tensors: Vec<(TensorId, bool)>,
+}
+
+impl Builder {
+    fn node(&mut self, node: &ArchNode, shape: [usize; 3], nodes: usize) -> Result<(TensorId, bool), Error> {
+        let name = node.name.as_str();
+        Ok(match &node.op {
+            ArchOp::Input { shape } => (self.push(name, Kind::Input, *shape, self.activation_bits()), false),
+            ArchOp::GlobalAvgPool { input } => (self.average(name, *input, shape), true),
+            ArchOp::MaxPool { input, kernel, stride, padding } => {
+                let (input, window) = (self.tensors[*input].0, [*kernel, *stride, *padding]);
+                let kind = Kind::MaxPool { input, window, multiplexer: self.multiplexer() };
+                (self.push(name, kind, shape, self.activation_bits()), true)
+            }
+            ArchOp::Conv(_) | ArchOp::Linear { .. } => match node.op.as_conv() {
+                // Logits keep the products' scale.
+                Some(conv) if self.tensors.len() + 1 == nodes => (self.products(name, &conv, shape)?.0, false),
+                Some(conv) => self.convolution(name, &conv, shape)?,
+                None => unreachable!("both are convolutions"),
+            },
+        })
+    }
+
+    fn convolution(&mut self, name: &str, conv: &Conv, shape: [usize; 3]) -> Result<(TensorId, bool), Error> {
+        let (products, fraction) = self.products(name, conv, shape)?;
+        let mut sum = self.rescale(name, products, fraction);
+        if let Some(shortcut) = &conv.shortcut {
+            let mut added = self.tensors[shortcut.input].0;
+            if self.network.program.ops[added].shape != shape {
+                let spec = Shortcut {
+                    input: added,
+                    stride: shortcut.stride,
+                    channel_offset: shortcut.channel_offset,
+                    shifts: vec![0; shape[0]],
+                };
+                added = self.push(name, Kind::Shortcut(spec), shape, self.activation_bits());
+            }
+            sum = self.push(name, Kind::Add { inputs: [sum, added] }, shape, self.activation_bits());
+        }
+        if conv.relu {
+            let kind = Kind::Relu { input: sum, multiplexer: self.multiplexer() };
+            sum = self.push(name, kind, shape, self.activation_bits());
+        }
+        Ok((sum, conv.relu))
+    }
+
+    /// The products of a layer and the fraction bits of its weights.
+    fn products(&mut self, name: &str, conv: &Conv, shape: [usize; 3]) -> Result<(TensorId, u32), Error> {
+        let (mut input, top_bit_zero) = self.tensors[conv.input];
+        let (bits, fraction, weight_bits) = self.ring(name, conv)?;
+        let algorithm = self.algorithm(conv);
+        let mut operand = OperandRing::Same;
+        if matches!(self.style, FixedPoint::Mixed { .. }) {
+            operand = OperandRing::Narrower { top_bit_zero: top_bit_zero && algorithm == Algorithm::Direct };
+            if algorithm != Algorithm::Direct {
+                let range = if top_bit_zero { Range::TopBitZero } else { Range::Signed };
+                let like = self.network.program.ops[input].shape;
+                input = self.push(name, Kind::Extend { input, range }, like, MIXED_BITS + INPUT_GROWTH);
+            }
+        }
+        let products = Products {
+            input,
+            in_channels: conv.in_channels,
+            out_channels: conv.out_channels,
+            groups: 1,
+            kernel: conv.kernel,
+            stride: conv.stride,
+            padding: conv.padding,
+            algorithm,
+            code: Code::twos_complement(weight_bits as u8),
+            tap_shifts: Vec::new(),
+            chooser: Chooser::Activations,
+            operand,
+        };
+        let id = self.push(name, Kind::Products(products), shape, bits);
+        self.network.scales[id] = Some([fraction, fraction + self.activation_fraction()]);
+        Ok((id, fraction))
+    }
+
+    /// Bits of the products' ring, fraction bits and bits of the weights.
+    fn ring(&self, name: &str, conv: &Conv) -> Result<(u32, u32, u32), Error> {
+        if let FixedPoint::Uniform { bits, .. } = self.style {
+            return Ok((bits, UNIFORM_FRACTION, bits));
+        }
+        let guard = self.guard_bits(conv);
+        let bits = MIXED_PRODUCT_BITS + guard;
+        if bits > 62 {
+            return Err(Error::node(name, "bits of the products", "at most 62", bits, "Choose fewer channels."));
+        }
+        Ok((bits, MIXED_WEIGHT_FRACTION.max(guard + 1), MIXED_BITS))
+    }
+
+    /// Bits by which sums of products can outgrow one product.
+    fn guard_bits(&self, conv: &Conv) -> u32 {
+        let log2 = |count: usize| count.next_power_of_two().trailing_zeros();
+        match self.algorithm(conv) {
+            Algorithm::Direct => log2(conv.in_channels * conv.kernel * conv.kernel),
+            _ => log2(conv.in_channels) + INPUT_GROWTH + OUTPUT_GROWTH,
+        }
+    }
+
+    /// From the products' scale back to that of activations.
+    fn rescale(&mut self, name: &str, products: TensorId, fraction: u32) -> TensorId {
+        let program = &mut self.network.program;
+        if let FixedPoint::Uniform { bits, .. } = self.style {
+            return program.push_like(name, products, Kind::Truncate { input: products, shift: fraction }, bits);
+        }
+        let guard = program.ops[products].bits - MIXED_PRODUCT_BITS;
+        let mut sum = products;
+        if guard > 0 {
+            let kind = Kind::TruncateReduce { input: sum, shift: guard };
+            sum = program.push_like(name, sum, kind, MIXED_PRODUCT_BITS);
+        }
+        let shift = fraction - guard;
+        let kind = Kind::TruncateReduce { input: sum, shift };
+        sum = program.push_like(name, sum, kind, MIXED_PRODUCT_BITS - shift);
+        program.push_like(name, sum, Kind::Reduce { input: sum }, MIXED_BITS)
+    }
+
+    /// The mean as a sum and a shift by the next power of two; [`FixedNetwork::weights`] makes good for the rest.
+    fn average(&mut self, name: &str, input: usize, shape: [usize; 3]) -> TensorId {
+        let (mut tensor, _) = self.tensors[input];
+        let bits = self.activation_bits();
+        let shift = average_shift(self.network.program.ops[tensor].shape);
+        if shift == 0 {
+            return tensor;
+        }
+        let mixed = matches!(self.style, FixedPoint::Mixed { .. });
+        if mixed {
+            let kind = Kind::Extend { input: tensor, range: Range::TopBitZero };
+            tensor = self.network.program.push_like(name, tensor, kind, bits + shift);
+        }
+        let wide = self.network.program.ops[tensor].bits;
+        let sum = self.push(name, Kind::SumPool { input: tensor }, shape, wide);
+        let kind =
+            if mixed { Kind::TruncateReduce { input: sum, shift } } else { Kind::Truncate { input: sum, shift } };
+        self.push(name, kind, shape, bits)
+    }
+
+    fn push(&mut self, name: &str, kind: Kind, shape: [usize; 3], bits: u32) -> TensorId {
+        let id = self.network.program.push(name, kind, shape, bits);
+        self.network.scales.resize(id + 1, None);
+        id
+    }
+
+    fn algorithm(&self, conv: &Conv) -> Algorithm {
+        let (FixedPoint::Uniform { algorithm, .. } | FixedPoint::Mixed { algorithm }) = self.style;
+        algorithm.beside(conv.kernel, conv.stride)
+    }
+
+    fn activation_bits(&self) -> u32 {
+        match self.style {
+            FixedPoint::Uniform { bits, .. } => bits,
+            FixedPoint::Mixed { .. } => MIXED_BITS,
+        }
+    }
+
+    fn activation_fraction(&self) -> u32 {
+        match self.style {
+            FixedPoint::Uniform { .. } => UNIFORM_FRACTION,
+            FixedPoint::Mixed { .. } => MIXED_FRACTION,
+        }
+    }
+
+    fn multiplexer(&self) -> Multiplexer {
+        match self.style {
+            FixedPoint::Uniform { .. } => Multiplexer::Chosen,
+            FixedPoint::Mixed { .. } => Multiplexer::Correlated,
+        }
+    }
+}
+
+/// Bits that the input transform of F(2, 3) adds: every coefficient of Bᵀ is 0 or ±1, two in a row.
+const INPUT_GROWTH: u32 = 2;
+/// Bits that its output transform adds: sums of nine.
+const OUTPUT_GROWTH: u32 = 4;
+
+/// log2 of the next power of two of a tensor's pixels.
+fn average_shift([_, height, width]: [usize; 3]) -> u32 {
+    (height * width).next_power_of_two().trailing_zeros()
+}
+
+impl FixedNetwork {
+    /// The server's integers for float weights by layer name: rounded to their scales, out of range saturated.
+    ///
+    /// # Errors
+    /// [`Error::Node`] for a layer that is missing or of another size.
+    pub fn weights(&self, layers: &BTreeMap<String, FloatLayer>) -> Result<ProgramWeights, Error> {
+        let each = self.program.ops.iter().zip(&self.scales).map(|(op, scales)| match (&op.kind, scales) {
+            (Kind::Products(products), Some(scales)) => {
+                let expected = products.out_channels * products.in_channels * products.kernel.pow(2);
+                let layer = layers.get(&op.layer).filter(|layer| {
+                    layer.weights.len() == expected && layer.bias.len() == products.out_channels
+                });
+                let next = "Give the folded weights of this architecture.";
+                let layer = layer
+                    .ok_or_else(|| Error::node(&op.layer, "float weights", expected, "none of this size", next))?;
+                Ok(round(products, layer, *scales, self.division(products.input)))
+            }
+            _ => Ok(LayerCodes::default()),
+        });
+        Ok(ProgramWeights { layers: each.collect::<Result<_, _>>()? })
+    }
+
+    /// What the weights of a layer that reads this tensor are multiplied by, because it is a sum over a power of two.
+    fn division(&self, input: TensorId) -> f32 {
+        let pooled = |id: TensorId| match &self.program.ops[id].kind {
+            Kind::SumPool { input } => {
+                let shape = self.program.ops[*input].shape;
+                Some((1_u64 << average_shift(shape)) as f32 / (shape[1] * shape[2]) as f32)
+            }
+            _ => None,
+        };
+        let before = match &self.program.ops[input].kind {
+            Kind::TruncateReduce { input, .. } | Kind::Truncate { input, .. } => pooled(*input),
+            _ => None,
+        };
+        before.unwrap_or(1.0)
+    }
+
+    /// Fraction bits of the image.
+    pub fn image_fraction(&self) -> u32 {
+        let mixed = self.program.ops.first().is_some_and(|op| op.bits == MIXED_BITS);
+        if mixed { MIXED_FRACTION } else { UNIFORM_FRACTION }
+    }
+}
+
+fn round(products: &Products, layer: &FloatLayer, [fraction, bias_fraction]: [u32; 2], factor: f32) -> LayerCodes {
+    let (outs, ins, area) = (products.out_channels, products.in_channels, products.kernel * products.kernel);
+    let bits = products.code.exponents(0).len() as u32;
+    let limit = (1_i64 << (bits - 1)) as f64;
+    let scaled = |value: f64, fraction: u32| (value * (1_u64 << fraction) as f64).round();
+    let coefficients = products.algorithm.transform().map(|transform| transform.kernel_coefficients());
+    let mut codes = Vec::with_capacity(products.codes());
+    for position in 0..products.positions() {
+        for pair in 0..outs * ins {
+            let kernel = &layer.weights[pair * area..][..area];
+            let value = match &coefficients {
+                Some(rows) => {
+                    rows[position].iter().zip(kernel).map(|(g, w)| f64::from(*g) * f64::from(*w)).sum()
+                }
+                None => f64::from(kernel[position]),
+            };
+            codes.push(scaled(value * f64::from(factor), fraction).clamp(-limit, limit - 1.0) as i64);
+        }
+    }
+    let bias = layer.bias.iter().map(|&bias| scaled(f64::from(bias), bias_fraction) as i64).collect();
+    LayerCodes { codes, bias }
+}

@@ -1,0 +1,119 @@
+//! A program in the clear: the oracle of its private execution.
+
+use super::{Kind, LayerCodes, Op, Products, Program, ProgramWeights, Range, TensorId};
+use crate::Error;
+use crate::arith::{mask, to_signed};
+use crate::layout::{shortcut, sum_pool};
+
+const NEXT: &str = "Build the program again for this network; scales or weights are out of its rings.";
+
+impl Program {
+    /// The logits, read as signed, of an image `[channels][height][width]` of signed integers.
+    ///
+    /// # Errors
+    /// [`Error::Node`] for an image or weights of another size, and where a top bit that the program knows to be 0 is 1.
+    pub fn evaluate(&self, weights: &ProgramWeights, image: &[i64]) -> Result<Vec<i64>, Error> {
+        let mut tensors: Vec<Vec<u64>> = Vec::with_capacity(self.ops.len());
+        for (id, op) in self.ops.iter().enumerate() {
+            let values = self.step(id, (weights, image), &tensors)?;
+            if values.len() != self.len(id) {
+                return Err(Error::node(&op.layer, op.operator(), self.len(id), values.len(), NEXT));
+            }
+            let ring = mask(op.bits as u8);
+            tensors.push(values.into_iter().map(|value| value & ring).collect());
+        }
+        let (logits, op) = (tensors.pop().unwrap_or_default(), self.ops.last());
+        let bits = op.map_or(1, |op| op.bits);
+        Ok(logits.into_iter().map(|logit| to_signed(logit, bits as u8)).collect())
+    }
+
+    fn step(
+        &self,
+        id: TensorId,
+        (weights, image): (&ProgramWeights, &[i64]),
+        tensors: &[Vec<u64>],
+    ) -> Result<Vec<u64>, Error> {
+        let op = &self.ops[id];
+        let bits = |input: &TensorId| self.ops[*input].bits as u8;
+        let signed = |input: &TensorId| {
+            let ring = bits(input);
+            tensors[*input].iter().map(move |&value| to_signed(value, ring))
+        };
+        Ok(match &op.kind {
+            Kind::Input => image.iter().map(|&value| value as u64).collect(),
+            Kind::Products(products) => {
+                let layer = weights.layers.get(id).filter(|layer| layer.codes.len() == products.codes());
+                let layer = layer.ok_or_else(|| Error::node(&op.layer, "weights", products.codes(), "others", NEXT))?;
+                let operand: Vec<u64> = signed(&products.input).map(|value| value as u64).collect();
+                accumulate(products, layer, [self.ops[products.input].shape, op.shape], &operand)
+            }
+            Kind::Extend { input, range: Range::Signed } => signed(input).map(|value| value as u64).collect(),
+            Kind::Extend { input, range: Range::Unsigned } | Kind::Reduce { input } => tensors[*input].clone(),
+            Kind::Extend { input, range: Range::TopBitZero } => self.top_bit_zero(op, *input, tensors)?.to_vec(),
+            Kind::TruncateReduce { input, shift } => tensors[*input].iter().map(|value| value >> shift).collect(),
+            Kind::Truncate { input, shift } => signed(input).map(|value| (value >> shift) as u64).collect(),
+            Kind::Relu { input, .. } => signed(input).map(|value| value.max(0) as u64).collect(),
+            Kind::Clamp { input, top } => {
+                let values = self.top_bit_zero(op, *input, tensors)?;
+                values.iter().map(|&value| value.min((1 << top) - 1)).collect()
+            }
+            Kind::Add { inputs: [a, b] } => {
+                tensors[*a].iter().zip(&tensors[*b]).map(|(a, b)| a.wrapping_add(*b)).collect()
+            }
+            Kind::Shortcut(spec) => shortcut(spec, self.ops[spec.input].shape, op.shape, &tensors[spec.input]),
+            Kind::SumPool { input } => {
+                let [_, height, width] = self.ops[*input].shape;
+                sum_pool(height * width, &tensors[*input])
+            }
+            Kind::MaxPool { input, window, .. } => {
+                let values = self.top_bit_zero(op, *input, tensors)?;
+                let candidates = windows(self.ops[*input].shape, *window, op.shape, values);
+                let taps = window[0] * window[0];
+                candidates.chunks_exact(taps).map(|window| window.iter().copied().max().unwrap_or(0)).collect()
+            }
+        })
+    }
+
+    fn top_bit_zero<'t>(&self, op: &Op, input: TensorId, tensors: &'t [Vec<u64>]) -> Result<&'t [u64], Error> {
+        let values = &tensors[input];
+        let limit = mask(self.ops[input].bits as u8) >> 1;
+        match values.iter().find(|value| **value > limit) {
+            Some(value) => Err(Error::node(&op.layer, op.operator(), format!("at most {limit}"), value, NEXT)),
+            None => Ok(values),
+        }
+    }
+}
+
+/// `[out][height][width]` of classes of Z_{2^64}.
+fn accumulate(products: &Products, layer: &LayerCodes, [from, to]: [[usize; 3]; 2], operand: &[u64]) -> Vec<u64> {
+    let layout = products.layout(from, to);
+    let matrix = products.matrix(&layer.codes, &layout);
+    let mut sums = layout.scatter(&products.multiply(&matrix, &layout.gather(operand), &layout));
+    for (plane, &bias) in sums.chunks_exact_mut(to[1] * to[2]).zip(&layer.bias) {
+        plane.iter_mut().for_each(|sum| *sum = sum.wrapping_add(bias as u64));
+    }
+    sums
+}
+
+/// The elements of every pooling window, `[channel][window][kernel²]`, with zeros outside the image: for plain values or shares.
+pub fn windows(
+    [channels, height, width]: [usize; 3],
+    [kernel, stride, padding]: [usize; 3],
+    [_, rows, cols]: [usize; 3],
+    values: &[u64],
+) -> Vec<u64> {
+    let at = |out: usize, offset: usize, size: usize| {
+        (out * stride + offset).checked_sub(padding).filter(|&place| place < size)
+    };
+    let mut gathered = Vec::with_capacity(channels * rows * cols * kernel * kernel);
+    for plane in values.chunks_exact(height * width) {
+        for window in 0..rows * cols {
+            for offset in 0..kernel * kernel {
+                let y = at(window / cols, offset / kernel, height);
+                let x = at(window % cols, offset % kernel, width);
+                gathered.push(y.zip(x).map_or(0, |(y, x)| plane[y * width + x]));
+            }
+        }
+    }
+    gathered
+}
