@@ -17,6 +17,7 @@ mod comparison;
 mod gates;
 mod groups;
 mod handshake;
+mod kkot;
 mod ledger;
 mod network;
 mod ot;
@@ -31,6 +32,9 @@ pub use comparison::{Comparison, Digit, Joint, Leaf, Term};
 pub use gates::{MASK_BITS, OPENED_BITS};
 pub use groups::{Group, groups};
 pub use handshake::{CONFIRMATION_BYTES, HELLO_BYTES, REQUEST_BYTES, WELCOME_BYTES};
+pub use kkot::{
+    KKOT_COLUMNS, KKOT_HELLO, KKOT_REPLIES, kkot_from_receiver, kkot_from_sender, kkot_request_bytes,
+};
 pub use ledger::{Flow, Ots, Scope, Sender};
 pub use network::{LAN, Network, WAN};
 pub use ot::{

@@ -1,4 +1,4 @@
-//! Throughput of random OTs for each k and each LPN instance, and of vector COTs as a matmul uses them. Both parties run in one process, each on
+//! Throughput of random OTs for each k and each LPN instance, of vector COTs as a matmul uses them, and of 1-of-N OTs by extension. Both parties run in one process, each on
 //! its thread, so a figure is what a machine with two free cores reaches end to end.
 
 use std::hint::black_box;
@@ -6,13 +6,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use eqo_protocol::ot::{Correlation, CotShape, LpnSet, OtKind, Ots};
+use eqo_protocol::ot::{Correlation, CotShape, KkotReceiver, KkotSender, LpnSet, OtKind, Ots};
 use eqo_protocol::transport::{Channel, TransportConfig, memory_pair};
 use eqo_protocol::{Error, PartyRng, Role};
 use tokio::runtime::Runtime;
 
 const RANDOM_OTS: usize = 1 << 20;
 const COTS: usize = 1 << 16;
+const MESSAGES: usize = 1 << 18;
 
 /// Prepares `count` OTs with the server as sender, then runs both parties; the time is the server's, without set-up.
 fn run(
@@ -105,5 +106,35 @@ fn vector_cot(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, random_cot, ferret, vector_cot);
+/// One call of [`MESSAGES`] OTs; the time is the client's, which ends last, without set-up.
+fn one_of_n(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("1-of-N OT");
+    group.throughput(Throughput::Elements(MESSAGES as u64)).sample_size(10);
+    for shape in [(2, 1), (4, 2), (16, 2), (16, 8)] {
+        let choices: Vec<u8> = (0..MESSAGES).map(|j| (j % shape.0) as u8).collect();
+        let name = BenchmarkId::new("options x bits", format!("{} x {}", shape.0, shape.1));
+        let once = || one_call(&choices, shape);
+        group.bench_function(name, |bencher| bencher.iter_custom(|n| timed(n, once)));
+    }
+    group.finish();
+}
+
+fn one_call(choices: &[u8], shape: (usize, u32)) -> Result<Duration, Error> {
+    let runtime = Runtime::new().expect("a tokio runtime");
+    let (mut one, mut other) = memory_pair(1 << 20, runtime.handle(), TransportConfig::default());
+    thread::scope(|scope| {
+        let server = scope.spawn(move || {
+            let mut sender = KkotSender::setup(&mut one, &mut PartyRng::from_os()?)?;
+            sender.send(&mut one, choices.len(), shape, |j, w| (j ^ w) as u8)
+        });
+        let mut receiver = KkotReceiver::setup(&mut other, &mut PartyRng::from_os()?)?;
+        let start = Instant::now();
+        black_box(receiver.recv(&mut other, choices, shape)?);
+        let elapsed = start.elapsed();
+        server.join().expect("server thread")?;
+        Ok(elapsed)
+    })
+}
+
+criterion_group!(benches, random_cot, ferret, vector_cot, one_of_n);
 criterion_main!(benches);

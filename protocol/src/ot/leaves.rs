@@ -63,23 +63,19 @@ impl PortableLeaves {
                 }
             }
             let [even, odd] = pair.each_ref().map(|stream| Row(stream.each_ref().map(block_of)));
-            add(&mut bits[0], &odd);
+            bits[0].add(&odd);
             *total = even;
-            add(total, &odd);
+            total.add(&odd);
             let mut level = 1;
             while x >> level & 1 == 1 {
-                add(&mut bits[level], total);
-                add(total, &pending[level]);
+                bits[level].add(total);
+                total.add(&pending[level]);
                 level += 1;
             }
             pending[level] = *total;
         }
         pair.iter_mut().flatten().for_each(|block| block.0.zeroize());
     }
-}
-
-fn add(sum: &mut Row, row: &Row) {
-    sum.0.iter_mut().zip(&row.0).for_each(|(sum, block)| *sum ^= block);
 }
 
 #[cfg(test)]
@@ -106,12 +102,12 @@ mod tests {
                 let (mut expected, mut sum) = (vec![Row::ZERO; depth], Row::ZERO);
                 for (x, seed) in (first..).zip(seeds.clone()) {
                     let stream = stream(seed, counter);
-                    add(&mut sum, &stream);
+                    sum.add(&stream);
                     expected
                         .iter_mut()
                         .enumerate()
                         .filter(|(bit, _)| x >> bit & 1 == 1)
-                        .for_each(|(_, row)| add(row, &stream));
+                        .for_each(|(_, row)| row.add(&stream));
                 }
                 assert!(
                     total.0 == sum.0 && bits.iter().zip(&expected).all(|(bit, row)| bit.0 == row.0),

@@ -1,7 +1,8 @@
 //! Oblivious transfer, semi-honest, λ = 128.
 //!
 //! [`Ots`] is what gates use. Underneath, base OTs on ristretto seed [`RandomCotSender`] / [`RandomCotReceiver`]
-//! (SoftSpoken or Ferret), whose correlations are stocked, hashed to pads and used up one by one.
+//! (SoftSpoken or Ferret), whose correlations are stocked, hashed to pads and used up one by one. [`KkotSender`] /
+//! [`KkotReceiver`] are another extension, straight to 1-of-N OTs, as the baselines use it.
 //!
 //! All communication formulas give payload bytes; [`wire_bytes`](crate::transport::wire_bytes) adds the frame headers.
 
@@ -12,6 +13,7 @@ mod ferret;
 mod hash;
 #[cfg(target_arch = "x86_64")]
 mod kernels;
+mod kkot;
 mod leaves;
 mod one_of_n;
 mod permutation;
@@ -29,6 +31,7 @@ mod triples;
 pub use chosen::{ChosenOts, OfferedOts};
 pub use cot::{Correlation, CotShape};
 pub use eqo_checkpoints::cost::{Extension, Iteration, LpnSet, OtKind, Plan, prepared, setup_payloads};
+pub use kkot::{KkotReceiver, KkotSender};
 pub use one_of_n::OneOfN;
 pub use setup::Ots;
 pub use triples::BitTriples;

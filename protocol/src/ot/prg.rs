@@ -21,6 +21,11 @@ pub(super) struct Row(pub(super) [Block; WIDE]);
 impl Row {
     pub(super) const ZERO: Self = Self([0; WIDE]);
 
+    /// XORs `row` to this one.
+    pub(super) fn add(&mut self, row: &Self) {
+        self.0.iter_mut().zip(&row.0).for_each(|(sum, block)| *sum ^= block);
+    }
+
     /// XORs the blocks of `bytes` that `mask` keeps to the first blocks of the row.
     pub(super) fn fold(&mut self, bytes: &[[u8; 16]], mask: Block) {
         #[cfg(target_arch = "x86_64")]

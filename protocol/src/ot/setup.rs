@@ -196,7 +196,8 @@ fn sources(
     (Box::new(sender), Box::new(receiver))
 }
 
-fn hash_key(session: &Session) -> [u8; 16] {
+/// The key of the fixed permutation that hashes a direction's OTs.
+pub(super) fn hash_key(session: &Session) -> [u8; 16] {
     let mut key = [0; 16];
     blake3::Hasher::new_derive_key("eqo OT hash key, version 1")
         .update(session)

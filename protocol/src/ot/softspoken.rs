@@ -63,7 +63,7 @@ impl Extension {
 }
 
 /// Block counts of the batches of `count` OTs (a multiple of 128).
-fn batches(count: usize) -> impl Iterator<Item = usize> {
+pub(super) fn batches(count: usize) -> impl Iterator<Item = usize> {
     (0..count).step_by(BATCH).map(move |start| (count - start).min(BATCH) / 128)
 }
 

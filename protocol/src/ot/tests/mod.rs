@@ -3,6 +3,7 @@
 mod correctness;
 mod faults;
 mod ferret;
+mod kkot;
 mod one_of_n;
 mod serials;
 mod speed;
