@@ -15,11 +15,11 @@ mod quantized;
 mod random;
 
 pub use coinn::{coinn, coinn_weights};
-pub use plain::windows;
-pub use random::float_layers;
 pub use fixed::{FixedNetwork, FixedPoint, FloatLayer, fixed_point};
+pub use plain::windows;
 pub use products::{Chooser, Code, OperandRing, Products};
 pub use quantized::{Steps, quantized};
+pub use random::float_layers;
 
 use serde::Serialize;
 
@@ -187,6 +187,16 @@ impl Program {
 }
 
 impl Op {
+    /// How many of the server's integers it reads.
+    pub fn codes(&self) -> usize {
+        if let Kind::Products(products) = &self.kind { products.codes() } else { 0 }
+    }
+
+    /// How its products are arranged; empty where there are none.
+    pub fn algorithm(&self) -> &'static str {
+        if let Kind::Products(products) = &self.kind { products.algorithm.name() } else { "" }
+    }
+
     /// What reports call it.
     pub fn operator(&self) -> &'static str {
         match &self.kind {

@@ -17,6 +17,8 @@ mod comparison;
 mod gates;
 mod products;
 mod session;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 pub use session::{infer, serve};

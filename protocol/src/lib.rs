@@ -8,10 +8,13 @@
 //! | shares | [`gates`] | products, comparisons, requantization, extension |
 //! | networks | [`layers`] | the public graph, node by node |
 //! | parties | [`session`] | handshake, inferences, [`report`] |
+//! | earlier protocols | [`baseline`] | SiRNN, CrypTFlow2, CoPriv, COINN by the gates of SCI, for comparison |
 //!
 //! The protocol side is synchronous: each party runs on a thread that its caller owns, and only [`transport::Channel`]
 //! touches tokio. Every wait has a timeout and every length from the peer is bounded before anything is allocated.
 
+pub mod baseline;
+mod clock;
 mod error;
 pub mod gates;
 pub mod layers;

@@ -15,7 +15,6 @@
 //! The server holds the weights, the client the images; only the client learns logits. Each party checks every length
 //! before it allocates and waits no longer than the channel's timeout.
 
-mod clock;
 mod handshake;
 mod limits;
 mod stock;
@@ -27,6 +26,7 @@ use eqo_checkpoints::cost::{self, Answer, Forecast, Profile};
 use eqo_checkpoints::graph::{CheckedGraph, Op};
 
 use crate::Error;
+use crate::clock::Clock;
 use crate::gates::Party;
 use crate::gates::maximum::argmax;
 use crate::gates::open::open;
@@ -35,7 +35,6 @@ use crate::layers::{self, Enter, Shares, logit_ring};
 use crate::ot::OtKind;
 use crate::report::Report;
 use crate::transport::{Channel, Scope};
-use clock::Clock;
 use handshake::Request;
 
 /// What a session has done so far, and whether it may go on.

@@ -12,7 +12,8 @@
 use rand::{Rng, RngExt};
 
 use super::{
-    Chooser, Code, Kind, LayerCodes, Multiplexer, OperandRing, Products, Program, ProgramWeights, Range, TensorId,
+    Chooser, Code, Kind, LayerCodes, Multiplexer, OperandRing, Products, Program, ProgramWeights, Range,
+    TensorId,
 };
 use crate::arch::{Arch, ArchNode, ArchOp, Conv};
 use crate::graph::Shortcut;
@@ -50,16 +51,72 @@ struct Configuration {
 /// `bash_files/cifar100-resnet32`: 31 convolutions, two projections, 31 ReLUs.
 const RESNET32: Configuration = Configuration {
     convolutions: &[
-        Bins(8), Bins(12), Plain, Bins(9), Bins(13), Bins(11), Bins(14), Bins(6), Bins(3), Bins(11), Bins(10),
-        Plain, Bins(8), Bins(7), Bins(9), Bins(12), Bins(7), Plain, Bins(4), Bins(10), Bins(5),
-        Plain, Bins(11), Plain, Bins(5), Bins(8), Bins(10), Plain, Bins(6), Bins(8), Bins(8),
+        Bins(8),
+        Bins(12),
+        Plain,
+        Bins(9),
+        Bins(13),
+        Bins(11),
+        Bins(14),
+        Bins(6),
+        Bins(3),
+        Bins(11),
+        Bins(10),
+        Plain,
+        Bins(8),
+        Bins(7),
+        Bins(9),
+        Bins(12),
+        Bins(7),
+        Plain,
+        Bins(4),
+        Bins(10),
+        Bins(5),
+        Plain,
+        Bins(11),
+        Plain,
+        Bins(5),
+        Bins(8),
+        Bins(10),
+        Plain,
+        Bins(6),
+        Bins(8),
+        Bins(8),
     ],
     projections: &[Plain, Bins(8)],
     linear: Plain,
     relus: &[
-        (8, 7), (8, 6), (10, 4), (7, 8), (11, 2), (5, 10), (10, 1), (10, 5), (8, 8), (10, 4), (10, 5),
-        (9, 5), (10, 6), (6, 9), (10, 4), (11, 3), (9, 7), (8, 5), (10, 2), (11, 4), (9, 6),
-        (9, 5), (8, 6), (10, 6), (11, 5), (9, 5), (8, 8), (7, 7), (9, 6), (7, 8), (8, 5),
+        (8, 7),
+        (8, 6),
+        (10, 4),
+        (7, 8),
+        (11, 2),
+        (5, 10),
+        (10, 1),
+        (10, 5),
+        (8, 8),
+        (10, 4),
+        (10, 5),
+        (9, 5),
+        (10, 6),
+        (6, 9),
+        (10, 4),
+        (11, 3),
+        (9, 7),
+        (8, 5),
+        (10, 2),
+        (11, 4),
+        (9, 6),
+        (9, 5),
+        (8, 6),
+        (10, 6),
+        (11, 5),
+        (9, 5),
+        (8, 8),
+        (7, 7),
+        (9, 6),
+        (7, 8),
+        (8, 5),
     ],
     pool: (8, 6),
     residuals: &[6, 3, 1, 6, 6, 1, 4, 0, 3, 5, 0, 7, 5, 6, 4],
@@ -142,7 +199,9 @@ impl Builder {
     fn form(&mut self, op: &ArchOp) -> Form {
         let (counts, configuration) = (&mut self.counts, self.configuration);
         match op {
-            ArchOp::Conv(conv) if conv.relu => entry(configuration.convolutions, next(&mut counts.convolutions)),
+            ArchOp::Conv(conv) if conv.relu => {
+                entry(configuration.convolutions, next(&mut counts.convolutions))
+            }
             ArchOp::Conv(_) => entry(configuration.projections, next(&mut counts.projections)),
             _ => configuration.linear,
         }
@@ -193,7 +252,8 @@ impl Builder {
         if kept + dropped < BITS {
             tensor = program.push_like(name, tensor, Kind::Reduce { input: tensor }, kept + dropped);
         }
-        tensor = program.push_like(name, tensor, Kind::TruncateReduce { input: tensor, shift: dropped }, kept);
+        tensor =
+            program.push_like(name, tensor, Kind::TruncateReduce { input: tensor, shift: dropped }, kept);
         let kind = Kind::Relu { input: tensor, multiplexer: Multiplexer::Correlated };
         tensor = program.push_like(name, tensor, kind, kept);
         program.push_like(name, tensor, Kind::Extend { input: tensor, range: Range::TopBitZero }, BITS)
@@ -221,7 +281,8 @@ fn one_by_one(input: TensorId, [in_channels, out_channels]: [usize; 2]) -> Produ
 pub fn coinn_weights(program: &Program, rng: &mut impl Rng) -> ProgramWeights {
     let layers = program.ops.iter().map(|op| match &op.kind {
         Kind::Products(products) => {
-            let codes = if products.code.signed { integers(products, rng) } else { clusters(program, products, rng) };
+            let codes =
+                if products.code.signed { integers(products, rng) } else { clusters(program, products, rng) };
             LayerCodes { codes, bias: vec![0; products.out_channels] }
         }
         _ => LayerCodes::default(),

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Chooser, Code, Kind, LayerCodes, Multiplexer, OperandRing, Products, Program, ProgramWeights, Range, TensorId,
+    Chooser, Code, Kind, LayerCodes, Multiplexer, OperandRing, Products, Program, ProgramWeights, Range,
+    TensorId,
 };
 use crate::Error;
 use crate::arch::{Arch, ArchNode, ArchOp, Conv};
@@ -94,7 +95,9 @@ impl Builder {
             }
             ArchOp::Conv(_) | ArchOp::Linear { .. } => match node.op.as_conv() {
                 // Logits keep the products' scale.
-                Some(conv) if self.tensors.len() + 1 == nodes => (self.products(name, &conv, shape)?.0, false),
+                Some(conv) if self.tensors.len() + 1 == nodes => {
+                    (self.products(name, &conv, shape)?.0, false)
+                }
                 Some(conv) => self.convolution(name, &conv, shape)?,
                 None => unreachable!("both are convolutions"),
             },
@@ -165,7 +168,13 @@ impl Builder {
         let guard = self.guard_bits(conv);
         let bits = MIXED_PRODUCT_BITS + guard;
         if bits > 62 {
-            return Err(Error::node(name, "bits of the products", "at most 62", bits, "Choose fewer channels."));
+            return Err(Error::node(
+                name,
+                "bits of the products",
+                "at most 62",
+                bits,
+                "Choose fewer channels.",
+            ));
         }
         Ok((bits, MIXED_WEIGHT_FRACTION.max(guard + 1), MIXED_BITS))
     }
@@ -183,7 +192,12 @@ impl Builder {
     fn rescale(&mut self, name: &str, products: TensorId, fraction: u32) -> TensorId {
         let program = &mut self.network.program;
         if let FixedPoint::Uniform { bits, .. } = self.style {
-            return program.push_like(name, products, Kind::Truncate { input: products, shift: fraction }, bits);
+            return program.push_like(
+                name,
+                products,
+                Kind::Truncate { input: products, shift: fraction },
+                bits,
+            );
         }
         let guard = program.ops[products].bits - MIXED_PRODUCT_BITS;
         let mut sum = products;
@@ -212,8 +226,11 @@ impl Builder {
         }
         let wide = self.network.program.ops[tensor].bits;
         let sum = self.push(name, Kind::SumPool { input: tensor }, shape, wide);
-        let kind =
-            if mixed { Kind::TruncateReduce { input: sum, shift } } else { Kind::Truncate { input: sum, shift } };
+        let kind = if mixed {
+            Kind::TruncateReduce { input: sum, shift }
+        } else {
+            Kind::Truncate { input: sum, shift }
+        };
         self.push(name, kind, shape, bits)
     }
 
@@ -273,8 +290,9 @@ impl FixedNetwork {
                     layer.weights.len() == expected && layer.bias.len() == products.out_channels
                 });
                 let next = "Give the folded weights of this architecture.";
-                let layer = layer
-                    .ok_or_else(|| Error::node(&op.layer, "float weights", expected, "none of this size", next))?;
+                let layer = layer.ok_or_else(|| {
+                    Error::node(&op.layer, "float weights", expected, "none of this size", next)
+                })?;
                 Ok(round(products, layer, *scales, self.division(products.input)))
             }
             _ => Ok(LayerCodes::default()),
@@ -305,7 +323,12 @@ impl FixedNetwork {
     }
 }
 
-fn round(products: &Products, layer: &FloatLayer, [fraction, bias_fraction]: [u32; 2], factor: f32) -> LayerCodes {
+fn round(
+    products: &Products,
+    layer: &FloatLayer,
+    [fraction, bias_fraction]: [u32; 2],
+    factor: f32,
+) -> LayerCodes {
     let (outs, ins, area) = (products.out_channels, products.in_channels, products.kernel * products.kernel);
     let bits = products.code.exponents(0).len() as u32;
     let limit = (1_i64 << (bits - 1)) as f64;

@@ -43,14 +43,21 @@ impl Program {
             Kind::Input => image.iter().map(|&value| value as u64).collect(),
             Kind::Products(products) => {
                 let layer = weights.layers.get(id).filter(|layer| layer.codes.len() == products.codes());
-                let layer = layer.ok_or_else(|| Error::node(&op.layer, "weights", products.codes(), "others", NEXT))?;
+                let layer = layer
+                    .ok_or_else(|| Error::node(&op.layer, "weights", products.codes(), "others", NEXT))?;
                 let operand: Vec<u64> = signed(&products.input).map(|value| value as u64).collect();
                 accumulate(products, layer, [self.ops[products.input].shape, op.shape], &operand)
             }
             Kind::Extend { input, range: Range::Signed } => signed(input).map(|value| value as u64).collect(),
-            Kind::Extend { input, range: Range::Unsigned } | Kind::Reduce { input } => tensors[*input].clone(),
-            Kind::Extend { input, range: Range::TopBitZero } => self.top_bit_zero(op, *input, tensors)?.to_vec(),
-            Kind::TruncateReduce { input, shift } => tensors[*input].iter().map(|value| value >> shift).collect(),
+            Kind::Extend { input, range: Range::Unsigned } | Kind::Reduce { input } => {
+                tensors[*input].clone()
+            }
+            Kind::Extend { input, range: Range::TopBitZero } => {
+                self.top_bit_zero(op, *input, tensors)?.to_vec()
+            }
+            Kind::TruncateReduce { input, shift } => {
+                tensors[*input].iter().map(|value| value >> shift).collect()
+            }
             Kind::Truncate { input, shift } => signed(input).map(|value| (value >> shift) as u64).collect(),
             Kind::Relu { input, .. } => signed(input).map(|value| value.max(0) as u64).collect(),
             Kind::Clamp { input, top } => {
@@ -60,7 +67,9 @@ impl Program {
             Kind::Add { inputs: [a, b] } => {
                 tensors[*a].iter().zip(&tensors[*b]).map(|(a, b)| a.wrapping_add(*b)).collect()
             }
-            Kind::Shortcut(spec) => shortcut(spec, self.ops[spec.input].shape, op.shape, &tensors[spec.input]),
+            Kind::Shortcut(spec) => {
+                shortcut(spec, self.ops[spec.input].shape, op.shape, &tensors[spec.input])
+            }
             Kind::SumPool { input } => {
                 let [_, height, width] = self.ops[*input].shape;
                 sum_pool(height * width, &tensors[*input])
@@ -69,23 +78,38 @@ impl Program {
                 let values = self.top_bit_zero(op, *input, tensors)?;
                 let candidates = windows(self.ops[*input].shape, *window, op.shape, values);
                 let taps = window[0] * window[0];
-                candidates.chunks_exact(taps).map(|window| window.iter().copied().max().unwrap_or(0)).collect()
+                candidates
+                    .chunks_exact(taps)
+                    .map(|window| window.iter().copied().max().unwrap_or(0))
+                    .collect()
             }
         })
     }
 
-    fn top_bit_zero<'t>(&self, op: &Op, input: TensorId, tensors: &'t [Vec<u64>]) -> Result<&'t [u64], Error> {
+    fn top_bit_zero<'t>(
+        &self,
+        op: &Op,
+        input: TensorId,
+        tensors: &'t [Vec<u64>],
+    ) -> Result<&'t [u64], Error> {
         let values = &tensors[input];
         let limit = mask(self.ops[input].bits as u8) >> 1;
         match values.iter().find(|value| **value > limit) {
-            Some(value) => Err(Error::node(&op.layer, op.operator(), format!("at most {limit}"), value, NEXT)),
+            Some(value) => {
+                Err(Error::node(&op.layer, op.operator(), format!("at most {limit}"), value, NEXT))
+            }
             None => Ok(values),
         }
     }
 }
 
 /// `[out][height][width]` of classes of Z_{2^64}.
-fn accumulate(products: &Products, layer: &LayerCodes, [from, to]: [[usize; 3]; 2], operand: &[u64]) -> Vec<u64> {
+fn accumulate(
+    products: &Products,
+    layer: &LayerCodes,
+    [from, to]: [[usize; 3]; 2],
+    operand: &[u64],
+) -> Vec<u64> {
     let layout = products.layout(from, to);
     let matrix = products.matrix(&layer.codes, &layout);
     let mut sums = layout.scatter(&products.multiply(&matrix, &layout.gather(operand), &layout));

@@ -171,7 +171,9 @@ impl Products {
         let group = self.group_in() * layout.columns();
         let rows = matrix.chunks_exact(self.group_out() * self.group_in());
         let shape = [self.group_in(), layout.columns()];
-        rows.zip(columns.chunks_exact(group)).flat_map(|(rows, columns)| multiply(rows, columns, shape)).collect()
+        rows.zip(columns.chunks_exact(group))
+            .flat_map(|(rows, columns)| multiply(rows, columns, shape))
+            .collect()
     }
 
     pub(super) fn is_linear(&self, output: [usize; 3]) -> bool {

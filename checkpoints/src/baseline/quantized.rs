@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Chooser, Code, Kind, LayerCodes, Multiplexer, OperandRing, Products, Program, ProgramWeights, Range, TensorId,
+    Chooser, Code, Kind, LayerCodes, Multiplexer, OperandRing, Products, Program, ProgramWeights, Range,
+    TensorId,
 };
+use crate::Error;
 use crate::graph::{CheckedGraph, Conv, NodeId, Op, Output, Shortcut};
 use crate::weights::Weights;
 use crate::winograd::Algorithm;
-use crate::Error;
 
 /// Which optimizations of the paper are on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +42,15 @@ pub fn quantized(
     weights.check(graph)?;
     let program = Program { name: format!("{name} {}", graph.graph().name), ops: Vec::new() };
     let rings = rings(graph);
-    let mut builder =
-        Builder { graph, steps, rings, program, codes: BTreeMap::new(), narrow: Vec::new(), wide: BTreeMap::new() };
+    let mut builder = Builder {
+        graph,
+        steps,
+        rings,
+        program,
+        codes: BTreeMap::new(),
+        narrow: Vec::new(),
+        wide: BTreeMap::new(),
+    };
     for id in 0..graph.nodes().len() {
         let tensor = builder.node(id, weights)?;
         builder.narrow.push(tensor);
@@ -109,7 +117,9 @@ impl Builder<'_> {
         let node = &self.graph.nodes()[id];
         match &node.op {
             // The image's owner may share it in any ring.
-            Op::Input(_) => Ok(self.program.push(&node.name, Kind::Input, self.graph.shape(id), self.widest(id))),
+            Op::Input(_) => {
+                Ok(self.program.push(&node.name, Kind::Input, self.graph.shape(id), self.widest(id)))
+            }
             // Summed in the ring of whoever reads the sum.
             Op::SumPool { input } => {
                 let bits = self.widest(id);
@@ -133,16 +143,19 @@ impl Builder<'_> {
         }
         Ok(match conv.output {
             Output::Accumulator => sum,
-            Output::Activation { bits, .. } => self.requantize(&name, sum, (common_shift(conv).into(), bits.into())),
+            Output::Activation { bits, .. } => {
+                self.requantize(&name, sum, (common_shift(conv).into(), bits.into()))
+            }
         })
     }
 
     fn products(&mut self, name: &str, id: NodeId, conv: &Conv) -> Result<TensorId, Error> {
         let bits = self.rings[id];
         let (input, operand) = self.operand(name, conv, bits);
-        let shifts = conv.tap_shifts.iter().map(|row| {
-            row.iter().enumerate().map(|(out, &shift)| shift + lift(conv, out)).collect()
-        });
+        let shifts = conv
+            .tap_shifts
+            .iter()
+            .map(|row| row.iter().enumerate().map(|(out, &shift)| shift + lift(conv, out)).collect());
         let products = Products {
             input,
             in_channels: conv.in_channels,
@@ -231,7 +244,8 @@ impl Builder<'_> {
             sum = self.program.push_like(name, sum, Kind::Extend { input: sum, range: Range::Signed }, bits);
         }
         let added = self.extended(name, shortcut.input, bits);
-        let shifts = shortcut.shifts.iter().enumerate().map(|(out, &shift)| shift + lift(conv, out)).collect();
+        let shifts =
+            shortcut.shifts.iter().enumerate().map(|(out, &shift)| shift + lift(conv, out)).collect();
         let spec = Shortcut { input: added, shifts, ..*shortcut };
         let shape = self.graph.shape(id);
         let added = self.program.push(name, Kind::Shortcut(spec), shape, bits);

@@ -16,7 +16,8 @@ pub fn float_layers(arch: &Arch, rng: &mut impl Rng) -> BTreeMap<String, FloatLa
         let (outs, inner) = (conv.out_channels, conv.in_channels * conv.kernel * conv.kernel);
         let gain = if conv.shortcut.is_some() { 0.25 } else { 1.0 };
         let bound = gain * (6.0 / inner as f32).sqrt();
-        let mut draw = |count: usize, bound: f32| (0..count).map(|_| rng.random_range(-bound..=bound)).collect();
+        let mut draw =
+            |count: usize, bound: f32| (0..count).map(|_| rng.random_range(-bound..=bound)).collect();
         let layer = FloatLayer { weights: draw(outs * inner, bound), bias: draw(outs, 0.05) };
         layers.insert(node.name.clone(), layer);
     }

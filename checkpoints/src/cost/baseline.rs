@@ -6,6 +6,7 @@
 mod gates;
 mod products;
 
+pub use gates::levels as comparison_levels;
 pub use products::{PRODUCT_OTS, activation_chunk, weight_chunk};
 
 use super::ledger::{Flow, Ledger, Ots, Scope, Sender};
@@ -49,7 +50,8 @@ pub fn baseline(program: &Program) -> BaselineCosts {
     }
     book.ledger.set_scope(Scope::Result);
     if let Some(op) = program.ops.last() {
-        book.ledger.send(Sender::Server, packed_bytes(count(program, program.ops.len() - 1) * u64::from(op.bits)));
+        book.ledger
+            .send(Sender::Server, packed_bytes(count(program, program.ops.len() - 1) * u64::from(op.bits)));
     }
     let row = |scope| book.ledger.row(scope);
     BaselineCosts {
@@ -91,7 +93,11 @@ impl Book {
         let n = count(program, id);
         let from = |input: TensorId| program.ops[input].bits;
         match &op.kind {
-            Kind::Input | Kind::Reduce { .. } | Kind::Add { .. } | Kind::Shortcut(_) | Kind::SumPool { .. } => {}
+            Kind::Input
+            | Kind::Reduce { .. }
+            | Kind::Add { .. }
+            | Kind::Shortcut(_)
+            | Kind::SumPool { .. } => {}
             Kind::Products(products) => self.products(program, id, products),
             Kind::Extend { input, range } => self.extend(n, (from(*input), op.bits), *range),
             Kind::TruncateReduce { input, shift } => {

@@ -32,8 +32,9 @@ impl Peer<'_> {
             return self.leaves(bits, own, 1 + u32::from(equality));
         }
         let digits = bits.div_ceil(DIGIT) as usize;
-        let own: Zeroizing<Vec<u64>> =
-            Zeroizing::new(own.iter().flat_map(|&value| (0..digits).map(move |digit| value >> (4 * digit) & 15)).collect());
+        let own: Zeroizing<Vec<u64>> = Zeroizing::new(
+            own.iter().flat_map(|&value| (0..digits).map(move |digit| value >> (4 * digit) & 15)).collect(),
+        );
         let leaves = self.leaves(DIGIT, &own, 2)?;
         self.join(leaves, digits, equality)
     }
@@ -61,7 +62,8 @@ impl Peer<'_> {
                 Ok(Zeroizing::new(masks.iter().map(|&mask| order(mask)).collect()))
             }
             OneOfN::Receiver(receiver) => {
-                let choices = Zeroizing::new(own.iter().map(|value| (value & mask(bits)) as u8).collect::<Vec<_>>());
+                let choices =
+                    Zeroizing::new(own.iter().map(|value| (value & mask(bits)) as u8).collect::<Vec<_>>());
                 let flags = receiver.recv(self.party.channel, &choices, (options, messages))?;
                 Ok(Zeroizing::new(flags.iter().map(|&flags| order(flags)).collect()))
             }
@@ -96,7 +98,8 @@ impl Peer<'_> {
 
     /// Shares of `x·y` by triples: both parties open `x ⊕ a` and `y ⊕ b`.
     fn open_ands(&mut self, triples: &Triples, factors: &[[bool; 2]]) -> Result<Zeroizing<Vec<bool>>, Error> {
-        let masked = |(factor, triple): (&[bool; 2], &[bool; 3])| [factor[0] ^ triple[0], factor[1] ^ triple[1]];
+        let masked =
+            |(factor, triple): (&[bool; 2], &[bool; 3])| [factor[0] ^ triple[0], factor[1] ^ triple[1]];
         let mut opened: Vec<bool> = factors.iter().zip(triples.0.iter()).flat_map(masked).collect();
         let theirs = unpack_bits(&self.party.channel.exchange(pack_bits(&opened))?, opened.len());
         opened.iter_mut().zip(theirs).for_each(|(own, their)| *own ^= their);
@@ -111,7 +114,8 @@ impl Peer<'_> {
     /// Random bits a, b and c = a·b, shared; two by one 1-of-16 OT.
     fn triples(&mut self, count: usize) -> Result<Triples, Error> {
         let random = random_nibbles(self.party.rng, count);
-        let factors: Pairs = Zeroizing::new(random.iter().map(|bits| [bits & 1 == 1, bits & 2 == 2]).collect());
+        let factors: Pairs =
+            Zeroizing::new(random.iter().map(|bits| [bits & 1 == 1, bits & 2 == 2]).collect());
         let products = self.multiply_bits(&factors)?;
         let triple = |(factor, &product): (&[bool; 2], &bool)| [factor[0], factor[1], product];
         Ok(Triples(Zeroizing::new(factors.iter().zip(products.iter()).map(triple).collect())))
@@ -126,7 +130,8 @@ impl Peer<'_> {
         match &mut self.one_of_n {
             OneOfN::Sender(sender) => {
                 let masks = random_nibbles(self.party.rng, calls);
-                let product = |[x, y]: [bool; 2], theirs: usize| (x ^ (theirs & 1 == 1)) & (y ^ (theirs & 2 == 2));
+                let product =
+                    |[x, y]: [bool; 2], theirs: usize| (x ^ (theirs & 1 == 1)) & (y ^ (theirs & 2 == 2));
                 sender.send(self.party.channel, calls, (16, 2), |j, theirs| {
                     let low = product(factor(2 * j), theirs);
                     let high = product(factor(2 * j + 1), theirs >> 2);
@@ -219,7 +224,10 @@ fn joined(nodes: &[[bool; 2]], width: usize, equality: bool, products: &[bool]) 
 }
 
 fn levels(digits: usize, equality: bool) -> Vec<usize> {
-    eqo_checkpoints::cost::comparison_levels(digits as u64, equality).into_iter().map(|ands| ands as usize).collect()
+    eqo_checkpoints::cost::comparison_levels(digits as u64, equality)
+        .into_iter()
+        .map(|ands| ands as usize)
+        .collect()
 }
 
 /// Two random bits for each element.

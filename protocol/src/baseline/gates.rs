@@ -77,7 +77,8 @@ impl Peer<'_> {
     /// `min(x, 2^top − 1)`: the rest to the largest is added where it is negative.
     pub(super) fn clamp(&mut self, (bits, top): (u32, u32), shares: &[u64]) -> Result<Shares, Error> {
         let largest = if self.is_server() { mask(top) } else { 0 };
-        let rest = Shares::new(shares.iter().map(|share| largest.wrapping_sub(*share) & mask(bits)).collect());
+        let rest =
+            Shares::new(shares.iter().map(|share| largest.wrapping_sub(*share) & mask(bits)).collect());
         let beyond = self.negative(bits, &rest)?;
         let mut sum = self.multiplex(&beyond, &rest, (bits, Multiplexer::Correlated))?;
         sum.iter_mut().zip(shares).for_each(|(sum, share)| *sum = sum.wrapping_add(*share));
@@ -85,14 +86,24 @@ impl Peer<'_> {
     }
 
     /// Shares of the wrap of two shares of Z_{2^bits}.
-    pub(super) fn wrap(&mut self, bits: u32, shares: &[u64], range: Range) -> Result<Zeroizing<Vec<bool>>, Error> {
+    pub(super) fn wrap(
+        &mut self,
+        bits: u32,
+        shares: &[u64],
+        range: Range,
+    ) -> Result<Zeroizing<Vec<bool>>, Error> {
         match range {
             Range::TopBitZero => self.known_wrap(bits, shares),
             Range::Signed | Range::Unsigned => self.carry(bits, shares),
         }
     }
 
-    pub(super) fn extend(&mut self, (from, to): (u32, u32), shares: &[u64], range: Range) -> Result<Shares, Error> {
+    pub(super) fn extend(
+        &mut self,
+        (from, to): (u32, u32),
+        shares: &[u64],
+        range: Range,
+    ) -> Result<Shares, Error> {
         // Signed integers are moved up by half the ring and down again.
         let half = if range == Range::Signed && self.is_server() { 1 << (from - 1) } else { 0 };
         let moved = Shares::new(shares.iter().map(|share| share.wrapping_add(half) & mask(from)).collect());
@@ -104,7 +115,11 @@ impl Peer<'_> {
         Ok(wide)
     }
 
-    pub(super) fn truncate_and_reduce(&mut self, (bits, shift): (u32, u32), shares: &[u64]) -> Result<Shares, Error> {
+    pub(super) fn truncate_and_reduce(
+        &mut self,
+        (bits, shift): (u32, u32),
+        shares: &[u64],
+    ) -> Result<Shares, Error> {
         let carries = self.carry(shift, shares)?;
         let mut short = self.convert(&carries, bits - shift)?;
         let high = shares.iter().map(|share| (share & mask(bits)) >> shift);
@@ -119,13 +134,15 @@ impl Peer<'_> {
         let carries = self.carry(shift, &moved)?;
         let high = Shares::new(moved.iter().map(|share| share >> shift).collect());
         let order = self.compare(bits - shift, &self.addends(bits - shift, &high), true)?;
-        let ties: Vec<[bool; 2]> = order.iter().zip(carries.iter()).map(|(order, &carry)| [order[1], carry]).collect();
+        let ties: Vec<[bool; 2]> =
+            order.iter().zip(carries.iter()).map(|(order, &carry)| [order[1], carry]).collect();
         let ties = self.multiply_bits(&Zeroizing::new(ties))?;
         let wraps: Vec<bool> = order.iter().zip(ties.iter()).map(|(order, &tie)| order[0] ^ tie).collect();
         let wraps = self.convert(&Zeroizing::new(wraps), shift)?;
         let mut short = self.convert(&carries, bits)?;
         for ((short, wrap), high) in short.iter_mut().zip(wraps.iter()).zip(high.iter()) {
-            *short = short.wrapping_add(*high).wrapping_sub(wrap << (bits - shift)).wrapping_sub(half >> shift);
+            *short =
+                short.wrapping_add(*high).wrapping_sub(wrap << (bits - shift)).wrapping_sub(half >> shift);
         }
         Ok(short)
     }

@@ -94,11 +94,21 @@ impl Ots {
     ) -> Result<(), Error> {
         let outer = channel.meter().scope();
         channel.set_scope(Scope::OtExtension);
-        let (sending, receiving) = (self.sender.plan(as_sender), self.receiver.plan(as_receiver));
-        channel.flight(|channel| self.run_soft_spoken(channel, &sending, &receiving))?;
-        channel.flight(|channel| self.run_ferret(channel, &sending, &receiving))?;
+        self.replenish(channel, as_sender, as_receiver)?;
         channel.set_scope(outer);
         Ok(())
+    }
+
+    /// [`prepare`](Self::prepare), booked under the scope in force.
+    pub(crate) fn replenish(
+        &mut self,
+        channel: &mut Channel,
+        as_sender: usize,
+        as_receiver: usize,
+    ) -> Result<(), Error> {
+        let (sending, receiving) = (self.sender.plan(as_sender), self.receiver.plan(as_receiver));
+        channel.flight(|channel| self.run_soft_spoken(channel, &sending, &receiving))?;
+        channel.flight(|channel| self.run_ferret(channel, &sending, &receiving))
     }
 
     pub(super) fn run_soft_spoken(

@@ -7,7 +7,7 @@ use super::Book;
 use crate::baseline::{Multiplexer, Range};
 
 /// Bits of a digit that one 1-of-16 OT compares.
-pub(crate) const DIGIT_BITS: u32 = 4;
+pub(super) const DIGIT_BITS: u32 = 4;
 
 impl Book {
     /// 1-of-`options` OTs of `bits` bits, sent by the server.
@@ -97,7 +97,7 @@ impl Book {
 }
 
 /// ANDs of an element at each level of the tree over its digits: the pair of lowest digits needs no equality unless asked.
-pub(crate) fn levels(digits: u64, equality: bool) -> Vec<u64> {
+pub fn levels(digits: u64, equality: bool) -> Vec<u64> {
     let (mut nodes, mut levels) = (digits, Vec::new());
     while nodes > 1 {
         let pairs = nodes / 2;
