@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | bytes | [`transport`] | frames, timeouts, the byte and round meter |
 //! | numbers | [`ring`] | Z_{2^l} and its bit-exact wire form |
-//! | correlations | [`ot`] | base OT, SoftSpoken extension, Ferret, COT, 1-of-2^n OT, bit triples |
+//! | correlations | [`ot`] | base OT, SoftSpoken extension, Ferret, COT, 1-of-2^n OT, KKOT, bit triples |
 //! | shares | [`gates`] | products, comparisons, requantization, extension |
 //! | networks | [`layers`] | the public graph, node by node |
 //! | parties | [`session`] | handshake, inferences, [`report`] |

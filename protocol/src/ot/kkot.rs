@@ -9,11 +9,12 @@
 //!
 //! The pad of message w is H(L(q) ^ L(C(w) & s), serial): L is the linear map of [`code`] from 256 to 128 bits, H the TMMO hash
 //! of [`hash`](super::hash). To the receiver this is H(L(t) ^ R, serial) with R = L(C(d) & s), d = r ^ w. L is chosen such that
-//! R is uniform on 128 bits for each d > 0, and since C is linear so are the sums of two different R. The proof of TMMO
-//! for a single secret offset (Guo et al., S&P 2020) needs of it that neither x ^ R hits a query of the
-//! adversary to the permutation nor, with the 15 offsets here, x ^ R = x' ^ R' for two of them. Each event has
-//! probability 2^-128 for each pair, so p pads and a adversary's queries stay within O(p(p + a) / 2^128), the bound of one offset.
-//! Applying L before the transposition halves it, and the pads are made by the wide AES units.
+//! R is uniform on 128 bits for each d > 0, and since C is linear so are the sums of two different R. Guo et al. (S&P 2020)
+//! prove TMMO for one secret offset; with up to 15 the same argument holds, because of the offsets it needs only that x ^ R
+//! hits no query of the adversary to the permutation, and now also that x ^ R = x' ^ R' for no two of them. Either has
+//! probability 2^-128 for each pair, so p pads are safe within O(p(p + a) / 2^128) for a queries, as with one offset. (This
+//! extension of the proof is ours; it hasn't been published.) L before the transposition halves that, and H runs on the wide
+//! AES units.
 
 mod code;
 

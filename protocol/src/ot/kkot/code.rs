@@ -1,4 +1,4 @@
-//! The code of the extension, and the linear map that makes a block of a codeword's place in it.
+//! The code of the extension, and the linear map that takes a row of the extension matrix to a block.
 //!
 //! The codeword of w is row w of the 256 x 256 Walsh-Hadamard matrix. For w < 16 it repeats the 16 bits parity(w & g), so the
 //! 256 columns of the extension matrix are ordered as 16 groups g of 16 columns that share their bit. Two codewords differ in
@@ -23,7 +23,8 @@ pub(super) const WORDS: usize = 16;
 const WIDTH: usize = COLUMNS / WORDS;
 
 /// To which groups of 16 output bits each group of columns is added. Groups 8 to 15 are copied; for groups 1 to 7 these
-/// are of the least weight that a random search found. Group 0 is the same in all codewords and serves nobody.
+/// are of the least weight that a random search found. Group 0 is zero in all
+/// codewords and hides nothing, so it is left out.
 const FOLD: [u8; WORDS] =
     [0, 0x2d, 0xf0, 0xc5, 0xd2, 0x4e, 0xa3, 0x18, 0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80];
 
@@ -87,7 +88,7 @@ fn plane(choices: &[u8], bit: u32) -> Block {
 mod tests {
     use super::*;
 
-    /// L of the codeword's place whose only bit is `column`.
+    /// L of the row whose only bit is `column`.
     fn unit(column: usize) -> Block {
         targets(column).fold(0, |sum, target| sum ^ 1 << target)
     }
@@ -125,9 +126,9 @@ mod tests {
         assert_eq!(offsets[0], 0);
         for (word, found) in offsets.iter().enumerate() {
             let mut rows = [Row::ZERO; 128];
-            for column in 0..COLUMNS {
+            for (column, set) in secret.iter().enumerate() {
                 let mut stream = Row::ZERO;
-                stream.0[0] = Block::from(secret[column] && bit(word, group(column)));
+                stream.0[0] = Block::from(*set && bit(word, group(column)));
                 add(column, &stream, &mut rows);
             }
             let expected = rows.iter().rev().fold(0, |sum, row| sum << 1 | row.0[0]);

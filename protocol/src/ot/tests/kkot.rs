@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cpu_time::ThreadTime;
 use eqo_checkpoints::cost::{
     Flow, KKOT_HELLO, KKOT_REPLIES, frame_count, kkot_from_receiver, kkot_from_sender, kkot_request_bytes,
 };
@@ -258,4 +259,41 @@ fn many_chunks_through_a_narrow_pipe_do_not_deadlock() {
     );
     assert!(outcome.server.is_ok());
     assert!(outcome.client.is_ok_and(|received| received.iter().all(|message| *message == 9)));
+}
+
+/// `cargo test --release -p eqo-protocol --lib kkot::cpu_time -- --ignored --nocapture`
+#[test]
+#[ignore = "prints CPU times"]
+fn cpu_time_of_each_party() {
+    const COUNT: usize = 1 << 18;
+    for shape in [(2, 1), (4, 2), (16, 2), (16, 8)] {
+        let choices = choices(COUNT, shape.0, 3);
+        let nanoseconds = |start: ThreadTime| start.elapsed().as_nanos() as f64 / COUNT as f64;
+        let (server, client, _) = two_party(
+            |channel, rng| {
+                let mut sender = KkotSender::setup(channel, rng)?;
+                let mut best = f64::INFINITY;
+                for _ in 0..10 {
+                    let start = ThreadTime::now();
+                    sender.send(channel, COUNT, shape, |j, w| (j ^ w) as u8)?;
+                    best = best.min(nanoseconds(start));
+                }
+                Ok(best)
+            },
+            |channel, rng| {
+                let mut receiver = KkotReceiver::setup(channel, rng)?;
+                let mut best = f64::INFINITY;
+                for _ in 0..10 {
+                    let start = ThreadTime::now();
+                    receiver.recv(channel, &choices, shape)?;
+                    best = best.min(nanoseconds(start));
+                }
+                Ok(best)
+            },
+        );
+        println!(
+            "1 of {} x {} bits: {server:.1} ns an OT as sender, {client:.1} as receiver",
+            shape.0, shape.1
+        );
+    }
 }
