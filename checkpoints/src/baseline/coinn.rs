@@ -279,10 +279,13 @@ fn one_by_one(input: TensorId, [in_channels, out_channels]: [usize; 2]) -> Produ
 
 /// Random clusters, centres and integers of a program that [`coinn`] made.
 pub fn coinn_weights(program: &Program, rng: &mut impl Rng) -> ProgramWeights {
-    let layers = program.ops.iter().map(|op| match &op.kind {
+    let layers = program.ops.iter().enumerate().map(|(id, op)| match &op.kind {
         Kind::Products(products) => {
-            let codes =
-                if products.code.signed { integers(products, rng) } else { clusters(program, products, rng) };
+            let codes = if products.code.signed {
+                integers(products, rng)
+            } else {
+                clusters(program, (id, products), rng)
+            };
             LayerCodes { codes, bias: vec![0; products.out_channels] }
         }
         _ => LayerCodes::default(),
@@ -295,12 +298,10 @@ fn integers(products: &Products, rng: &mut impl Rng) -> Vec<i64> {
 }
 
 /// One-hot rows: of the bins of an output channel, one holds a weight.
-fn clusters(program: &Program, products: &Products, rng: &mut impl Rng) -> Vec<i64> {
+fn clusters(program: &Program, (id, products): (TensorId, &Products), rng: &mut impl Rng) -> Vec<i64> {
     // Centres that read these sums are grouped by output channel.
     let groups = program.ops.iter().find_map(|op| match &op.kind {
-        Kind::Products(centres) if centres.groups > 1 && centres.in_channels == products.out_channels => {
-            Some(centres.groups)
-        }
+        Kind::Products(centres) if centres.input == id => Some(centres.groups),
         _ => None,
     });
     let channels = groups.unwrap_or(1);

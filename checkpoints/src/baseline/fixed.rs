@@ -316,6 +316,11 @@ impl FixedNetwork {
         before.unwrap_or(1.0)
     }
 
+    /// Fraction bits of the logits.
+    pub fn logit_fraction(&self) -> u32 {
+        self.scales.iter().rev().flatten().next().map_or(0, |[_, fraction]| *fraction)
+    }
+
     /// Fraction bits of the image.
     pub fn image_fraction(&self) -> u32 {
         let mixed = self.program.ops.first().is_some_and(|op| op.bits == MIXED_BITS);
