@@ -35,7 +35,7 @@ struct Peer<'p> {
 
 /// The 1-of-N OTs, in which the server always sends.
 enum OneOfN {
-    Sender(KkotSender),
+    Sender(Box<KkotSender>),
     Receiver(KkotReceiver),
 }
 
