@@ -36,7 +36,7 @@ struct Peer<'p> {
 /// The 1-of-N OTs, in which the server always sends.
 enum OneOfN {
     Sender(Box<KkotSender>),
-    Receiver(KkotReceiver),
+    Receiver(Box<KkotReceiver>),
 }
 
 impl Peer<'_> {

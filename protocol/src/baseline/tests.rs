@@ -22,7 +22,7 @@ fn with_peer<T>(
     let mut ots = Ots::setup(channel, role, OtKind::SoftSpoken1, rng)?;
     let one_of_n = match role {
         Role::Server => OneOfN::Sender(Box::new(KkotSender::setup(channel, rng)?)),
-        Role::Client => OneOfN::Receiver(KkotReceiver::setup(channel, rng)?),
+        Role::Client => OneOfN::Receiver(Box::new(KkotReceiver::setup(channel, rng)?)),
     };
     gate(&mut Peer { party: Party { role, channel, ots: &mut ots, rng }, one_of_n })
 }
