@@ -26,6 +26,7 @@ const MAGIC: [u8; 8] = *b"EQOBASE1";
 /// # Communication cost
 /// [`eqo_checkpoints::cost::baseline`].
 pub fn serve(channel: Channel, program: &Program, weights: &ProgramWeights) -> Result<Report, Error> {
+    check(program)?;
     let fits = program.ops.iter().enumerate().all(|(id, op)| {
         let layer = weights.layers.get(id);
         op.codes() == 0
@@ -48,6 +49,7 @@ pub fn serve(channel: Channel, program: &Program, weights: &ProgramWeights) -> R
 /// # Errors
 /// [`Error::Config`] for an image of another size; otherwise as [`serve`].
 pub fn infer(channel: Channel, program: &Program, image: &[i64]) -> Result<(Vec<i64>, Report), Error> {
+    check(program)?;
     let expected = if program.is_empty() { 0 } else { program.len(0) };
     if expected == 0 || image.len() != expected {
         return Err(Error::Config {
@@ -58,6 +60,15 @@ pub fn infer(channel: Channel, program: &Program, image: &[i64]) -> Result<(Vec<
         });
     }
     run(channel, program, Brought::Image(image), Role::Client)
+}
+
+fn check(program: &Program) -> Result<(), Error> {
+    program.check().map_err(|error| Error::Config {
+        what: "program",
+        expected: "a sound one".into(),
+        found: error.to_string(),
+        next: "build it by a function of eqo_checkpoints::baseline",
+    })
 }
 
 fn run(
@@ -78,12 +89,14 @@ fn run(
     };
     let party = Party { role, channel: &mut channel, ots: &mut ots, rng: &mut rng };
     let mut peer = Peer { party, one_of_n };
+    let last_uses = program.last_uses();
     let mut tensors: Vec<Shares> = Vec::with_capacity(program.ops.len());
     for id in 0..program.ops.len() {
         clock.enter(Scope::Node(id));
         peer.party.channel.set_scope(Scope::Node(id));
         let shares = step(&mut peer, (program, id), brought, &tensors)?;
         tensors.push(shares);
+        (0..id).filter(|&read| last_uses[read] == id).for_each(|read| tensors[read] = Shares::default());
     }
     clock.enter(Scope::Result);
     peer.party.channel.set_scope(Scope::Result);
