@@ -9,6 +9,7 @@
 
 mod coinn;
 mod fixed;
+mod layer;
 mod plain;
 mod products;
 mod quantized;
@@ -16,6 +17,7 @@ mod random;
 
 pub use coinn::{coinn, coinn_weights};
 pub use fixed::{FixedNetwork, FixedPoint, FloatLayer, fixed_point};
+pub use layer::{LAYER_INPUT_LIMIT, Layer};
 pub use plain::windows;
 pub use products::{Chooser, Code, OperandRing, Products};
 pub use quantized::{Steps, quantized};

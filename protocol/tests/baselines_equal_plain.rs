@@ -27,7 +27,7 @@ fn play([server, client]: [&Program; 2], weights: &ProgramWeights, image: &[i64]
     let (to_client, to_server) = memory_pair(1 << 20, runtime.handle(), config);
     std::thread::scope(|scope| {
         let serving = scope.spawn(|| serve(to_client, server, weights));
-        let inferred = scope.spawn(|| infer(to_server, client, image));
+        let inferred = scope.spawn(|| infer(to_server, client, image, &mut |_| {}));
         (serving.join().unwrap(), inferred.join().unwrap())
     })
 }
