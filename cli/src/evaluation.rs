@@ -7,6 +7,7 @@ use eqo_datasets::Dataset;
 use serde::Serialize;
 
 use crate::exit::Failure;
+use crate::memory::Peaks;
 use crate::output::{self, megabytes, percent};
 use crate::progress::Progress;
 
@@ -63,6 +64,9 @@ pub(crate) struct PrivateFigures {
     pub(crate) seconds_online: f64,
     /// One row a node.
     pub(crate) layers: Vec<LayerFigures>,
+    /// Of each party's process.
+    #[serde(skip)]
+    pub(crate) peaks: Peaks,
 }
 
 /// One row of a private evaluation.

@@ -124,6 +124,7 @@ mod tests {
                 rounds_online: 1,
                 predicted_bytes,
             }],
+            peaks: Default::default(),
         }
     }
 
