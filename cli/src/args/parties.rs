@@ -41,11 +41,6 @@ impl PrivateArgs {
         Self { batch: 1, ot: None, profile }
     }
 
-    /// The same with other random OTs.
-    pub(crate) fn with_ot(self, ot: Ot) -> Self {
-        Self { ot: Some(ot), ..self }
-    }
-
     /// What makes the random OTs.
     pub(crate) fn ot(&self) -> OtKind {
         self.ot.unwrap_or(self.profile.ot()).kind()
