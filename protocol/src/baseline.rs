@@ -35,8 +35,8 @@ struct Peer<'p> {
 
 /// The 1-of-N OTs, in which the server always sends.
 enum OneOfN {
-    Sender(KkotSender),
-    Receiver(KkotReceiver),
+    Sender(Box<KkotSender>),
+    Receiver(Box<KkotReceiver>),
 }
 
 impl Peer<'_> {

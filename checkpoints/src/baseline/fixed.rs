@@ -1,11 +1,10 @@
 //! Networks in fixed point: CrypTFlow2 and CoPriv in one ring, SiRNN in rings of 16 and 32 bits.
 
-use std::collections::BTreeMap;
+mod weights;
 
-use super::{
-    Chooser, Code, Kind, LayerCodes, Multiplexer, OperandRing, Products, Program, ProgramWeights, Range,
-    TensorId,
-};
+pub use weights::{FixedNetwork, FloatLayer};
+
+use super::{Chooser, Code, Kind, Multiplexer, OperandRing, Products, Program, Range, TensorId};
 use crate::Error;
 use crate::arch::{Arch, ArchNode, ArchOp, Conv};
 use crate::graph::Shortcut;
@@ -39,24 +38,6 @@ const UNIFORM_FRACTION: u32 = 12;
 
 const MIXED_BITS: u32 = 16;
 const MIXED_PRODUCT_BITS: u32 = 32;
-
-/// A program in fixed point with its scales.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FixedNetwork {
-    /// What both parties run.
-    pub program: Program,
-    /// Of every operation with weights: fraction bits of weights and of bias.
-    scales: Vec<Option<[u32; 2]>>,
-}
-
-/// Float weights of a layer, batch normalization folded in.
-#[derive(Clone, PartialEq, Default)]
-pub struct FloatLayer {
-    /// `[out][in][kernel][kernel]`.
-    pub weights: Vec<f32>,
-    /// `[out]`.
-    pub bias: Vec<f32>,
-}
 
 /// `arch` in fixed point. Batch normalization is folded into the convolutions, averages are sums and a power of two, the rest
 /// of the division is in the next layer's weights.
@@ -275,83 +256,4 @@ const OUTPUT_GROWTH: u32 = 4;
 /// log2 of the next power of two of a tensor's pixels.
 fn average_shift([_, height, width]: [usize; 3]) -> u32 {
     (height * width).next_power_of_two().trailing_zeros()
-}
-
-impl FixedNetwork {
-    /// The server's integers for float weights by layer name: rounded to their scales, out of range saturated.
-    ///
-    /// # Errors
-    /// [`Error::Node`] for a layer that is missing or of another size.
-    pub fn weights(&self, layers: &BTreeMap<String, FloatLayer>) -> Result<ProgramWeights, Error> {
-        let each = self.program.ops.iter().zip(&self.scales).map(|(op, scales)| match (&op.kind, scales) {
-            (Kind::Products(products), Some(scales)) => {
-                let expected = products.out_channels * products.in_channels * products.kernel.pow(2);
-                let layer = layers.get(&op.layer).filter(|layer| {
-                    layer.weights.len() == expected && layer.bias.len() == products.out_channels
-                });
-                let next = "Give the folded weights of this architecture.";
-                let layer = layer.ok_or_else(|| {
-                    Error::node(&op.layer, "float weights", expected, "none of this size", next)
-                })?;
-                Ok(round(products, layer, *scales, self.division(products.input)))
-            }
-            _ => Ok(LayerCodes::default()),
-        });
-        Ok(ProgramWeights { layers: each.collect::<Result<_, _>>()? })
-    }
-
-    /// What the weights of a layer that reads this tensor are multiplied by, because it is a sum over a power of two.
-    fn division(&self, input: TensorId) -> f32 {
-        let pooled = |id: TensorId| match &self.program.ops[id].kind {
-            Kind::SumPool { input } => {
-                let shape = self.program.ops[*input].shape;
-                Some((1_u64 << average_shift(shape)) as f32 / (shape[1] * shape[2]) as f32)
-            }
-            _ => None,
-        };
-        let before = match &self.program.ops[input].kind {
-            Kind::TruncateReduce { input, .. } | Kind::Truncate { input, .. } => pooled(*input),
-            _ => None,
-        };
-        before.unwrap_or(1.0)
-    }
-
-    /// Fraction bits of the logits.
-    pub fn logit_fraction(&self) -> u32 {
-        self.scales.iter().rev().flatten().next().map_or(0, |[_, fraction]| *fraction)
-    }
-
-    /// Fraction bits of the image.
-    pub fn image_fraction(&self) -> u32 {
-        let mixed = self.program.ops.first().is_some_and(|op| op.bits == MIXED_BITS);
-        if mixed { MIXED_FRACTION } else { UNIFORM_FRACTION }
-    }
-}
-
-fn round(
-    products: &Products,
-    layer: &FloatLayer,
-    [fraction, bias_fraction]: [u32; 2],
-    factor: f32,
-) -> LayerCodes {
-    let (outs, ins, area) = (products.out_channels, products.in_channels, products.kernel * products.kernel);
-    let bits = products.code.exponents(0).len() as u32;
-    let limit = (1_i64 << (bits - 1)) as f64;
-    let scaled = |value: f64, fraction: u32| (value * (1_u64 << fraction) as f64).round();
-    let coefficients = products.algorithm.transform().map(|transform| transform.kernel_coefficients());
-    let mut codes = Vec::with_capacity(products.codes());
-    for position in 0..products.positions() {
-        for pair in 0..outs * ins {
-            let kernel = &layer.weights[pair * area..][..area];
-            let value = match &coefficients {
-                Some(rows) => {
-                    rows[position].iter().zip(kernel).map(|(g, w)| f64::from(*g) * f64::from(*w)).sum()
-                }
-                None => f64::from(kernel[position]),
-            };
-            codes.push(scaled(value * f64::from(factor), fraction).clamp(-limit, limit - 1.0) as i64);
-        }
-    }
-    let bias = layer.bias.iter().map(|&bias| scaled(f64::from(bias), bias_fraction) as i64).collect();
-    LayerCodes { codes, bias }
 }

@@ -11,7 +11,7 @@ use super::{
     TensorId,
 };
 use crate::Error;
-use crate::graph::{CheckedGraph, Conv, NodeId, Op, Output, Shortcut};
+use crate::graph::{CheckedGraph, Conv, MaxPool, NodeId, Op, Output, Shortcut};
 use crate::weights::Weights;
 use crate::winograd::Algorithm;
 
@@ -126,8 +126,24 @@ impl Builder<'_> {
                 let wide = self.extended(&node.name, *input, bits);
                 Ok(self.program.push(&node.name, Kind::SumPool { input: wide }, self.graph.shape(id), bits))
             }
+            Op::MaxPool(pool) => Ok(self.max_pool(&node.name, pool, self.graph.shape(id))),
             Op::Conv(conv) => self.convolution(id, conv, weights),
         }
+    }
+
+    /// In a ring whose top bit is 0, in which differences fit.
+    fn max_pool(&mut self, name: &str, pool: &MaxPool, shape: [usize; 3]) -> TensorId {
+        let narrow = self.narrow[pool.input];
+        let (mut input, bits) = (narrow, self.program.ops[narrow].bits);
+        if !self.steps.known_msb {
+            let kind = Kind::Extend { input, range: Range::Unsigned };
+            input = self.program.push_like(name, input, kind, bits + 1);
+        }
+        let window = [pool.kernel, pool.stride, pool.padding];
+        let kind = Kind::MaxPool { input, window, multiplexer: Multiplexer::Correlated };
+        let ring = self.program.ops[input].bits;
+        let pooled = self.program.push(name, kind, shape, ring);
+        self.reduced(name, pooled, bits)
     }
 
     fn convolution(&mut self, id: NodeId, conv: &Conv, weights: &Weights) -> Result<TensorId, Error> {
@@ -176,7 +192,7 @@ impl Builder<'_> {
     /// The tensor that the products read, and how it relates to their ring.
     fn operand(&mut self, name: &str, conv: &Conv, bits: u32) -> (TensorId, OperandRing) {
         let narrow = self.narrow[conv.input];
-        let is_activation = matches!(self.graph.nodes()[conv.input].op, Op::Conv(_));
+        let is_activation = matches!(self.graph.nodes()[conv.input].op, Op::Conv(_) | Op::MaxPool(_));
         if self.steps.fused || !is_activation {
             return (self.extended(name, conv.input, bits), OperandRing::Same);
         }

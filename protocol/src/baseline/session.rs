@@ -83,8 +83,8 @@ fn run(
     let mut ots = Ots::setup(&mut channel, role, BASELINE_OT, &mut rng)?;
     channel.set_scope(Scope::BaseOt);
     let one_of_n = match role {
-        Role::Server => OneOfN::Sender(KkotSender::setup(&mut channel, &mut rng)?),
-        Role::Client => OneOfN::Receiver(KkotReceiver::setup(&mut channel, &mut rng)?),
+        Role::Server => OneOfN::Sender(Box::new(KkotSender::setup(&mut channel, &mut rng)?)),
+        Role::Client => OneOfN::Receiver(Box::new(KkotReceiver::setup(&mut channel, &mut rng)?)),
     };
     let party = Party { role, channel: &mut channel, ots: &mut ots, rng: &mut rng };
     let mut peer = Peer { party, one_of_n };

@@ -21,8 +21,8 @@ fn with_peer<T>(
 ) -> Result<T, Error> {
     let mut ots = Ots::setup(channel, role, OtKind::SoftSpoken1, rng)?;
     let one_of_n = match role {
-        Role::Server => OneOfN::Sender(KkotSender::setup(channel, rng)?),
-        Role::Client => OneOfN::Receiver(KkotReceiver::setup(channel, rng)?),
+        Role::Server => OneOfN::Sender(Box::new(KkotSender::setup(channel, rng)?)),
+        Role::Client => OneOfN::Receiver(Box::new(KkotReceiver::setup(channel, rng)?)),
     };
     gate(&mut Peer { party: Party { role, channel, ots: &mut ots, rng }, one_of_n })
 }
@@ -61,12 +61,12 @@ fn signed(value: u64, bits: u32) -> i64 {
     eqo_checkpoints::arith::to_signed(value, bits as u8)
 }
 
-const WIDTHS: [u32; 11] = [2, 3, 4, 5, 6, 8, 9, 16, 17, 37, 41];
+const WIDTHS: [u32; 7] = [2, 3, 5, 6, 9, 16, 37];
 
 #[test]
 fn extensions_keep_the_integer() {
     for from in WIDTHS {
-        for to in [from + 1, from + 2, from + 19] {
+        for to in [from + 1, from + 19] {
             let all = values(from);
             let unsigned = on_shares(&all, (from, to), |peer, x| peer.extend((from, to), x, Range::Unsigned));
             assert_eq!(unsigned, all);
