@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use eqo_checkpoints::engine::Engine;
@@ -11,12 +13,15 @@ use eqo_protocol::session::client::{Client, ClientConfig, connect};
 use eqo_protocol::transport::{self, Link, TransportConfig};
 
 use crate::args::PrivateArgs;
+use crate::commands::inspect;
 use crate::evaluation::{Evaluation, LayerFigures, PrivateFigures, count_correct, integer_logits};
 use crate::exit::{Failure, Kind};
-use crate::memory::{self, Peaks};
-use crate::progress::Progress;
 use crate::server_process::ServerProcess;
-use crate::{interrupt, party};
+use crate::{interrupt, memory, party};
+
+mod steps;
+
+use steps::Steps;
 
 /// How a private evaluation runs.
 pub(crate) struct Setting<'a> {
@@ -56,9 +61,9 @@ fn run(
     interrupt::watch()?;
     let expected = integer_logits(engine, pixels)?;
     let images: Vec<&[u8]> = pixels.chunks(engine.graph().shape(0).iter().product()).collect();
+    memory::forget_peak();
     let start = Instant::now();
     let mut server = serve(setting)?;
-    memory::reset_own_peak();
     let runtime = party::runtime()?;
     let settings = TransportConfig { timeout: setting.timeout, link: setting.network };
     let channel = transport::connect(&server.address, runtime.handle(), settings)?;
@@ -67,13 +72,15 @@ fn run(
         channel,
         &ClientConfig { ot, expected_graph: Some(engine.graph().graph_hash()), threads: 1 },
     )?;
-    let logits = infer_all(&mut client, &images, setting.parameters.batch)?;
+    let logits = infer_all(&mut client, &images, setting.parameters)?;
+    // The server waits for what comes next.
+    let peaks = server.peaks();
     let report = client.close()?;
-    let peaks = Peaks { client: memory::own_peak(), server: server.finish()? };
+    server.finish()?;
     let mismatches = expected.iter().zip(&logits).filter(|(plain, private)| plain != private).count();
     let model = &engine.graph().graph().name;
     let mut evaluation = Evaluation::plain(model, "private", images.len(), correct(&logits), start);
-    evaluation.private = Some(PrivateFigures { peaks, ..figures(&report, mismatches, setting) });
+    evaluation.private = Some(figures(&report, mismatches, setting, peaks));
     Ok(evaluation)
 }
 
@@ -112,30 +119,47 @@ fn serve(setting: &Setting<'_>) -> Result<ServerProcess, Failure> {
     ServerProcess::start(arguments, setting.timeout, setting.network)
 }
 
-fn infer_all(client: &mut Client, images: &[&[u8]], batch: usize) -> Result<Vec<Vec<i64>>, Failure> {
-    let bar = Progress::new("private inference");
+fn infer_all(
+    client: &mut Client,
+    images: &[&[u8]],
+    parameters: PrivateArgs,
+) -> Result<Vec<Vec<i64>>, Failure> {
+    let costs = inspect::session(client.graph(), parameters.ot(), images.len(), parameters.batch);
+    let done = Arc::new(AtomicUsize::new(0));
+    let steps = Steps::new(client.graph(), costs.total().bytes(), images.len(), Arc::clone(&done));
+    client.watch(move |entered| steps.enter(entered));
     let mut logits = Vec::with_capacity(images.len());
-    for some in images.chunks(batch) {
+    for some in images.chunks(parameters.batch) {
         interrupt::check("the server process ends with this one")?;
         client.prepare(some.len())?;
         logits.extend(client.infer(some)?);
-        bar.set(logits.len(), images.len());
+        done.store(logits.len(), Ordering::Relaxed);
     }
     Ok(logits)
 }
 
-fn figures(report: &Report, mismatches: usize, setting: &Setting<'_>) -> PrivateFigures {
+fn figures(
+    report: &Report,
+    mismatches: usize,
+    setting: &Setting<'_>,
+    peaks: [Option<u64>; 2],
+) -> PrivateFigures {
     let names = [setting.parameters.profile.name(), setting.parameters.ot().name()];
     PrivateFigures {
         batch: setting.parameters.batch,
         network: setting.network.map(party::network_name),
-        ..PrivateFigures::of(report, names, mismatches)
+        ..PrivateFigures::of(report, names, mismatches, peaks)
     }
 }
 
 impl PrivateFigures {
     /// What a report says of a session that answered an image at a time on this machine's own network.
-    pub(crate) fn of(report: &Report, [profile, ot]: [&'static str; 2], mismatches: usize) -> Self {
+    pub(crate) fn of(
+        report: &Report,
+        [profile, ot]: [&'static str; 2],
+        mismatches: usize,
+        [peak_memory_client, peak_memory_server]: [Option<u64>; 2],
+    ) -> Self {
         let (offline, online) = (report.offline(), report.online());
         Self {
             mismatches,
@@ -151,7 +175,8 @@ impl PrivateFigures {
             seconds_offline: offline.seconds,
             seconds_online: online.seconds,
             layers: report.rows.iter().map(layer).collect(),
-            peaks: Peaks::default(),
+            peak_memory_client,
+            peak_memory_server,
         }
     }
 }

@@ -8,8 +8,7 @@ use std::time::Duration;
 use eqo_protocol::transport::Link;
 
 use crate::exit::{Failure, Kind};
-use crate::memory::PeakWatch;
-use crate::{party, progress};
+use crate::{memory, party, progress};
 
 /// It ends with this value, or with this process.
 pub(crate) struct ServerProcess {
@@ -17,7 +16,6 @@ pub(crate) struct ServerProcess {
     /// Where it listens.
     pub(crate) address: String,
     stderr: Option<BufReader<ChildStderr>>,
-    memory: PeakWatch,
 }
 
 impl ServerProcess {
@@ -38,8 +36,7 @@ impl ServerProcess {
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| child_failure("start the server process", &error))?;
         let stderr = child.stderr.take().map(BufReader::new);
-        let memory = PeakWatch::start(child.id());
-        let mut server = Self { child, address: String::new(), stderr, memory };
+        let mut server = Self { child, address: String::new(), stderr };
         server.address = server.read_address()?;
         Ok(server)
     }
@@ -60,15 +57,21 @@ impl ServerProcess {
         }
     }
 
-    /// Waits for the session's end and passes on what the server had to say; its peak memory in bytes.
-    pub(crate) fn finish(&mut self) -> Result<Option<u64>, Failure> {
+    /// The most bytes that this process and the server's have held; as long as the server waits for something.
+    pub(crate) fn peaks(&self) -> [Option<u64>; 2] {
+        [std::process::id(), self.child.id()].map(memory::peak)
+    }
+
+    /// Lets the server go, waits for the session's end and passes on what the server had to say.
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
+        drop(self.child.stdin.take());
         for line in self.stderr.take().into_iter().flat_map(BufRead::lines).map_while(Result::ok) {
             progress::line(&format!("server: {line}"));
         }
         let status =
             self.child.wait().map_err(|error| child_failure("wait for the server process", &error))?;
         if status.success() {
-            return Ok(self.memory.peak());
+            return Ok(());
         }
         Err(Failure::new(
             Kind::Peer,

@@ -12,10 +12,9 @@ use super::program::ProgramSpec;
 use crate::args::{NamedNetwork, PrivateArgs};
 use crate::evaluation::PrivateFigures;
 use crate::exit::{Failure, Kind};
-use crate::memory::{self, Peaks};
 use crate::progress::Progress;
 use crate::server_process::ServerProcess;
-use crate::{images, interrupt, party, private};
+use crate::{images, interrupt, memory, party, private};
 
 /// How both parties are run.
 #[derive(Clone, Copy)]
@@ -40,18 +39,19 @@ pub(super) fn program(
     let mut server = ServerProcess::start(arguments, conditions.timeout, link)?;
     let runtime = party::runtime()?;
     let settings = TransportConfig { timeout: conditions.timeout, link };
-    memory::reset_own_peak();
+    memory::forget_peak();
     let channel = transport::connect(&server.address, runtime.handle(), settings)?;
     let steps = Megabytes::of(&built.program);
     let bar = Progress::new(&format!("{}, {}", built.program.name, conditions.network.name()));
     let (logits, report) =
         baseline::infer(channel, &built.program, &built.image, &mut |done| steps.show(&bar, done))?;
-    let peaks = Peaks { client: memory::own_peak(), server: server.finish()? };
+    let peaks = server.peaks();
+    server.finish()?;
     drop(bar);
     interrupt::check("nothing was written")?;
     let mismatches = usize::from(logits != expected);
-    let figures = PrivateFigures::of(&report, [name, BASELINE_OT.name()], mismatches);
-    Ok(PrivateFigures { peaks, network: link.map(party::network_name), ..figures })
+    let figures = PrivateFigures::of(&report, [name, BASELINE_OT.name()], mismatches, peaks);
+    Ok(PrivateFigures { network: link.map(party::network_name), ..figures })
 }
 
 /// A checkpoint by our own protocol.

@@ -13,7 +13,7 @@ use crate::exit::Failure;
 use crate::{interrupt, party, progress};
 
 /// How soon a stop is noticed.
-const POLL: Duration = Duration::from_millis(100);
+const POLL: Duration = Duration::from_millis(20);
 
 pub(super) fn run(args: &PartyArgs) -> Result<(), Failure> {
     let stop = interrupt::watch()?;
@@ -28,8 +28,12 @@ pub(super) fn run(args: &PartyArgs) -> Result<(), Failure> {
     while !stop.load(Ordering::SeqCst) {
         if let Some((channel, _)) = listener.accept(POLL)? {
             baseline::serve(channel, &built.program, &built.weights)?;
-            return Ok(());
+            break;
         }
+    }
+    // Whoever started this process looks at its memory before it lets it go.
+    while args.until_stdin_ends && !stop.load(Ordering::SeqCst) {
+        thread::sleep(POLL);
     }
     Ok(())
 }

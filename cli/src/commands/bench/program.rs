@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use eqo_checkpoints::arch::{Arch, ArchOp};
+use eqo_checkpoints::arch::Arch;
 use eqo_checkpoints::baseline::{
     self, FixedPoint, LAYER_INPUT_LIMIT, Program, ProgramWeights, Steps, float_layers,
 };
@@ -128,20 +128,9 @@ impl Built {
     }
 }
 
-/// An architecture with as many classes as its dataset has.
+/// An architecture with as many classes as its usual images have.
 pub(super) fn architecture(name: &str) -> Result<Arch, Failure> {
-    let arch = Arch::by_name(name, 10)?;
-    let size = match arch.nodes.first().map(|node| &node.op) {
-        Some(ArchOp::Input { shape }) => shape[1],
-        _ => 0,
-    };
-    // CIFAR-10, Tiny-ImageNet, ImageNet.
-    let classes = match size {
-        0..=32 => 10,
-        33..=64 => 200,
-        _ => 1000,
-    };
-    Ok(Arch::by_name(name, classes)?)
+    Ok(Arch::by_name(name, Arch::usual_classes(name))?)
 }
 
 /// The program alone, which needs no weights.

@@ -80,8 +80,8 @@ impl Row {
             accuracy: contender.accuracy,
             weights: contender.weights.clone(),
             mismatches: (!runs.is_empty()).then(|| runs.iter().map(|run| run.mismatches).sum()),
-            peak_memory_server: most(|run| run.peaks.server),
-            peak_memory_client: most(|run| run.peaks.client),
+            peak_memory_server: most(|run| run.peak_memory_server),
+            peak_memory_client: most(|run| run.peak_memory_client),
             operators: figures.operators,
             layers: layers.to_vec(),
         }
