@@ -9,7 +9,9 @@
 
 mod check;
 mod coinn;
+mod direction;
 mod fixed;
+mod layer;
 mod plain;
 mod products;
 mod quantized;
@@ -17,6 +19,7 @@ mod random;
 
 pub use coinn::{coinn, coinn_weights};
 pub use fixed::{FixedNetwork, FixedPoint, FloatLayer, fixed_point};
+pub use layer::{LAYER_INPUT_LIMIT, Layer};
 pub use plain::{window_sums, windows};
 pub use products::{Chooser, Code, OperandRing, Products};
 pub use quantized::{Steps, quantized};

@@ -137,8 +137,8 @@ pub(crate) fn accumulators(
     images.iter().enumerate().map(|(index, image)| compiled.accumulate(image, residual(index))).collect()
 }
 
-/// `pixel - offset` of each channel.
-pub(crate) fn centre(input: &Input, image: &[u8]) -> Vec<i64> {
+/// `pixel - offset` of each channel: what the parties of an inference share, `[channels][height][width]`.
+pub fn centre(input: &Input, image: &[u8]) -> Vec<i64> {
     image
         .chunks_exact(input.height * input.width)
         .zip(&input.offsets)

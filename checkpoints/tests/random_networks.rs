@@ -89,6 +89,38 @@ fn every_known_architecture_keeps_its_shapes_and_the_bits_of_its_plan() {
 }
 
 #[test]
+fn weights_with_gaps_between_bits_with_bits_by_tap_and_without_a_zero_are_drawn() {
+    let arch = Arch::by_name("cifar-resnet8", 10).unwrap();
+    let taps: Vec<u8> = (0..16).map(|tap| if tap == 5 { 5 } else { tap % 3 }).collect();
+    let mut plan = BitPlan::uniform(&arch, 2, 6);
+    plan.layers.get_mut("layer1.0.conv1").unwrap().exponents = Some(vec![0, 2]);
+    plan.layers.get_mut("layer1.0.conv2").unwrap().tap_bits = Some(taps.clone());
+    plan.layers.get_mut("layer2.0.conv2").unwrap().mid_rise = true;
+    let checkpoint = random::checkpoint(&arch, &plan, 1, &|_, _| {}).unwrap();
+    let nodes = checkpoint.graph().nodes();
+    let values = |name: &str, position: usize| -> BTreeSet<i64> {
+        let node = nodes.iter().find(|node| node.name == name).unwrap();
+        let Op::Conv(conv) = &node.op else { panic!("{name} is a convolution") };
+        let codes = &checkpoint.weights().layers[name].codes;
+        let of_position = codes.len() / conv.positions();
+        let codes = &codes[position * of_position..][..of_position];
+        codes.iter().map(|&code| conv.weight_value(position, code)).collect()
+    };
+    assert_eq!(Vec::from_iter(values("layer1.0.conv1", 3)), [-4, -3, 0, 1]);
+    assert_eq!(Vec::from_iter(values("layer2.0.conv2", 3)), [-3, -1, 1, 3]);
+    for (position, &bits) in taps.iter().enumerate() {
+        let (values, half) = (values("layer1.0.conv2", position), 1 << bits >> 1);
+        assert!(values.iter().all(|value| (-half..half.max(1)).contains(value)), "{position}: {values:?}");
+        assert!(bits == 0 || values.len() > 1, "{position}: {values:?}");
+    }
+    let engine = checkpoint.engine();
+    let images = random::images(9, 2, checkpoint.graph().shape(0));
+    let logits: BTreeSet<_> =
+        images.chunks(images.len() / 2).map(|image| engine.run(image).unwrap()).collect();
+    assert_eq!(logits.len(), 2);
+}
+
+#[test]
 fn plans_that_cannot_be_followed_are_refused_by_layer() {
     let arch = Arch::by_name("cifar-resnet8", 10).unwrap();
     let refused = |change: &dyn Fn(&mut BitPlan)| {
@@ -107,8 +139,18 @@ fn plans_that_cannot_be_followed_are_refused_by_layer() {
     assert_eq!(refused(&|plan| drop(plan.layers.remove("conv1"))), first("plan"));
     assert_eq!(refused(&|plan| layer(plan, &|layer| layer.weight_bits = 9)), first("weight bits"));
     assert_eq!(refused(&|plan| layer(plan, &|layer| layer.act_bits = 1)), first("activation bits"));
-    let gaps = Some(vec![0, 1, 2, 3, 4, 5, 6, 9]);
-    assert_eq!(refused(&|plan| layer(plan, &|layer| layer.exponents = gaps.clone())), first("bit exponents"));
+    for wrong in [vec![1, 0], vec![0, 0], vec![0, 22], (0..9).collect()] {
+        let wrong = Some(wrong);
+        assert_eq!(
+            refused(&|plan| layer(plan, &|layer| layer.exponents = wrong.clone())),
+            first("bit exponents")
+        );
+    }
+    let few = Some(vec![2; 15]);
+    assert_eq!(
+        refused(&|plan| layer(plan, &|layer| layer.tap_bits = few.clone())),
+        first("taps with bits of their own")
+    );
     let mut grey = arch.clone();
     grey.nodes[0].op = ArchOp::Input { shape: [1, 32, 32] };
     assert!(random::checkpoint(&grey, &BitPlan::uniform(&arch, 4, 6), 1, &|_, _| {}).is_err());

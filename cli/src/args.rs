@@ -9,13 +9,15 @@ mod compare;
 mod parties;
 #[cfg(feature = "train")]
 mod recipes;
+mod table;
 mod values;
 
 pub(crate) use bench::{BenchCommand, BenchModelArgs, BenchPrimitivesArgs, Tile};
 pub(crate) use compare::CompareArgs;
-pub(crate) use parties::{EvalArgs, InferArgs, InspectArgs, Ot, PrivateArgs, ServeArgs};
+pub(crate) use parties::{EvalArgs, InferArgs, InspectArgs, Ot, PrivateArgs, Profile, ServeArgs};
 #[cfg(feature = "train")]
 pub(crate) use recipes::{DemoArgs, PlanArgs, QuantizeArgs, RecipeArgs, RunArgs, Stage, TrainArgs};
+pub(crate) use table::{Given, MeasurementArgs, NamedNetwork, PartyArgs, StudyArgs, TableArgs, TableProfile};
 
 /// Train, quantize and privately evaluate CNNs between two parties.
 ///

@@ -1,5 +1,6 @@
 //! Ctrl-C asks the running command to stop at the next safe place; a second one ends the process at once.
 
+use std::io::Read;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -38,6 +39,13 @@ pub(crate) fn before_exit(tidy: fn()) {
 /// Sets the flag from inside.
 pub(crate) fn stop() {
     STOP.store(true, Ordering::SeqCst);
+}
+
+/// Sets the flag when standard input ends: a server never outlives the process that started it.
+pub(crate) fn stop_with_stdin() {
+    // An unreadable stdin has ended, too.
+    let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
+    stop();
 }
 
 /// [`Kind::Stopped`] once Ctrl-C came; `what` says what is left and how to go on.

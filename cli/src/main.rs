@@ -27,6 +27,7 @@ mod progress;
 mod report;
 #[cfg(feature = "train")]
 mod run_folder;
+mod server_process;
 
 /// Burn allocates every intermediate tensor afresh; the system allocator maps and unmaps each of them, which costs a
 /// training step about a tenth of its time.

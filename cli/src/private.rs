@@ -1,8 +1,7 @@
 //! Private evaluation: this process is the client, a child process running `eqo serve` is the server.
 
-use std::io::{BufRead, BufReader};
+use std::ffi::OsString;
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -17,7 +16,7 @@ use crate::args::PrivateArgs;
 use crate::commands::inspect;
 use crate::evaluation::{Evaluation, LayerFigures, PrivateFigures, count_correct, integer_logits};
 use crate::exit::{Failure, Kind};
-use crate::progress;
+use crate::server_process::ServerProcess;
 use crate::{interrupt, memory, party};
 
 mod steps;
@@ -64,7 +63,7 @@ fn run(
     let images: Vec<&[u8]> = pixels.chunks(engine.graph().shape(0).iter().product()).collect();
     memory::forget_peak();
     let start = Instant::now();
-    let mut server = Server::start(setting)?;
+    let mut server = serve(setting)?;
     let runtime = party::runtime()?;
     let settings = TransportConfig { timeout: setting.timeout, link: setting.network };
     let channel = transport::connect(&server.address, runtime.handle(), settings)?;
@@ -75,7 +74,7 @@ fn run(
     )?;
     let logits = infer_all(&mut client, &images, setting.parameters)?;
     // The server waits for what comes next.
-    let peaks = [std::process::id(), server.child.id()].map(memory::peak);
+    let peaks = server.peaks();
     let report = client.close()?;
     server.finish()?;
     let mismatches = expected.iter().zip(&logits).filter(|(plain, private)| plain != private).count();
@@ -87,23 +86,37 @@ fn run(
 
 /// Fails with exit code 1 unless private equals plain and measured equals predicted.
 pub(crate) fn verdict(evaluation: &Evaluation) -> Result<(), Failure> {
-    let Some(private) = &evaluation.private else { return Ok(()) };
-    if private.mismatches > 0 {
-        let (wrong, all) = (private.mismatches, evaluation.images);
-        let next = "please report this with the checkpoint: the protocol must equal the integer engine";
-        let message = format!(
-            "expected private logits equal to the integer engine's, found {wrong} of {all} images that differ; {next}"
-        );
-        return Err(Failure::new(Kind::Check, message));
+    evaluation.private.as_ref().map_or(Ok(()), |private| private.verdict(evaluation.images))
+}
+
+impl PrivateFigures {
+    /// The same of these figures, which are of so many images.
+    pub(crate) fn verdict(&self, images: usize) -> Result<(), Failure> {
+        if self.mismatches > 0 {
+            let wrong = self.mismatches;
+            let next = "please report this with the checkpoint: the protocol must equal the integer engine";
+            let message = format!(
+                "expected private logits equal to the integer engine's, found {wrong} of {images} images that differ; {next}"
+            );
+            return Err(Failure::new(Kind::Check, message));
+        }
+        self.unequal().map_or(Ok(()), |layer| {
+            let (predicted, measured) = (layer.predicted_bytes, layer.bytes_offline + layer.bytes_online);
+            let next = "please report this with the checkpoint: the cost model must be exact";
+            Err(Failure::new(
+                Kind::Check,
+                format!("{}: predicted {predicted} bytes, measured {measured}; {next}", layer.node),
+            ))
+        })
     }
-    private.unequal().map_or(Ok(()), |layer| {
-        let (predicted, measured) = (layer.predicted_bytes, layer.bytes_offline + layer.bytes_online);
-        let next = "please report this with the checkpoint: the cost model must be exact";
-        Err(Failure::new(
-            Kind::Check,
-            format!("{}: predicted {predicted} bytes, measured {measured}; {next}", layer.node),
-        ))
-    })
+}
+
+/// `eqo serve` for one session.
+fn serve(setting: &Setting<'_>) -> Result<ServerProcess, Failure> {
+    let mut arguments: Vec<OsString> = vec!["serve".into(), setting.checkpoint.into()];
+    arguments.extend(["--sessions", "1", "--max-batch"].map(OsString::from));
+    arguments.push(setting.parameters.batch.to_string().into());
+    ServerProcess::start(arguments, setting.timeout, setting.network)
 }
 
 fn infer_all(
@@ -129,25 +142,42 @@ fn figures(
     report: &Report,
     mismatches: usize,
     setting: &Setting<'_>,
-    [peak_memory_client, peak_memory_server]: [Option<u64>; 2],
+    peaks: [Option<u64>; 2],
 ) -> PrivateFigures {
-    let (offline, online) = (report.offline(), report.online());
+    let names = [setting.parameters.profile.name(), setting.parameters.ot().name()];
     PrivateFigures {
-        mismatches,
-        profile: setting.parameters.profile.name(),
         batch: setting.parameters.batch,
         network: setting.network.map(party::network_name),
-        ot: setting.parameters.ot().name(),
-        bytes_offline: offline.bytes(),
-        bytes_online: online.bytes(),
-        bytes_total: report.bytes(),
-        rounds_offline: offline.rounds,
-        rounds_online: online.rounds,
-        seconds_offline: offline.seconds,
-        seconds_online: online.seconds,
-        peak_memory_client,
-        peak_memory_server,
-        layers: report.rows.iter().map(layer).collect(),
+        ..PrivateFigures::of(report, names, mismatches, peaks)
+    }
+}
+
+impl PrivateFigures {
+    /// What a report says of a session that answered an image at a time on this machine's own network.
+    pub(crate) fn of(
+        report: &Report,
+        [profile, ot]: [&'static str; 2],
+        mismatches: usize,
+        [peak_memory_client, peak_memory_server]: [Option<u64>; 2],
+    ) -> Self {
+        let (offline, online) = (report.offline(), report.online());
+        Self {
+            mismatches,
+            profile,
+            ot,
+            batch: 1,
+            network: None,
+            bytes_offline: offline.bytes(),
+            bytes_online: online.bytes(),
+            bytes_total: report.bytes(),
+            rounds_offline: offline.rounds,
+            rounds_online: online.rounds,
+            seconds_offline: offline.seconds,
+            seconds_online: online.seconds,
+            layers: report.rows.iter().map(layer).collect(),
+            peak_memory_client,
+            peak_memory_server,
+        }
     }
 }
 
@@ -160,78 +190,4 @@ fn layer(row: &Row) -> LayerFigures {
         rounds_online: row.online.rounds,
         predicted_bytes: row.predicted_bytes(),
     }
-}
-
-/// A child that runs `eqo serve` for one session. It ends with this value, or with this process.
-struct Server {
-    child: Child,
-    address: String,
-    stderr: Option<BufReader<ChildStderr>>,
-}
-
-impl Server {
-    fn start(setting: &Setting<'_>) -> Result<Self, Failure> {
-        let program = std::env::current_exe().map_err(|error| child_failure("find this program", &error))?;
-        let mut command = Command::new(program);
-        command.arg("serve").arg(setting.checkpoint).args(["--listen", "127.0.0.1:0", "--sessions", "1"]);
-        command.args(["--max-batch", &setting.parameters.batch.to_string(), "--until-stdin-ends"]);
-        command.args(["--timeout", &setting.timeout.as_secs_f64().to_string()]);
-        if let Some(link) = setting.network {
-            command.args(["--network", &party::network_name(link)]);
-        }
-        // The child watches its stdin: when this process ends, however it ends, the pipe closes and the child stops.
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(|error| child_failure("start the server process", &error))?;
-        let stderr = child.stderr.take().map(BufReader::new);
-        let mut server = Self { child, address: String::new(), stderr };
-        server.address = server.read_address()?;
-        Ok(server)
-    }
-
-    fn read_address(&mut self) -> Result<String, Failure> {
-        let mut line = String::new();
-        if let Some(stderr) = &mut self.stderr {
-            stderr
-                .read_line(&mut line)
-                .map_err(|error| child_failure("read the server's address", &error))?;
-        }
-        match line.trim().strip_prefix("listening on ") {
-            Some(address) => Ok(address.to_owned()),
-            None => {
-                let message = format!("server process: expected its address, found {:?}", line.trim());
-                Err(Failure::new(Kind::Peer, message))
-            }
-        }
-    }
-
-    /// Waits for the session's end and passes on what the server had to say.
-    fn finish(&mut self) -> Result<(), Failure> {
-        for line in self.stderr.take().into_iter().flat_map(BufRead::lines).map_while(Result::ok) {
-            progress::line(&format!("server: {line}"));
-        }
-        let status =
-            self.child.wait().map_err(|error| child_failure("wait for the server process", &error))?;
-        if status.success() {
-            return Ok(());
-        }
-        Err(Failure::new(
-            Kind::Peer,
-            format!("server process: expected exit code 0, found {status}; its lines are above"),
-        ))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It has ended already unless this party failed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn child_failure(action: &str, error: &std::io::Error) -> Failure {
-    Failure::new(
-        Kind::Peer,
-        format!("could not {action}: {error}; run `eqo serve` and `eqo infer` by hand to see more"),
-    )
 }

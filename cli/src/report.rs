@@ -16,6 +16,7 @@ mod plots;
 #[cfg(feature = "train")]
 mod quantized;
 mod scatter;
+pub(crate) mod stacked;
 
 #[cfg(feature = "train")]
 pub(crate) use quantized::{LayerBytes, Report, Stage};
@@ -41,18 +42,30 @@ fn failure(error: Box<dyn std::error::Error>) -> Failure {
 }
 
 /// The beginning of a page up to its heading.
-fn head(title: &str) -> String {
+pub(crate) fn head(title: &str) -> String {
     let title = escape(title);
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title} · EQO</title>{STYLE}<h1>{title}</h1>"
     )
 }
 
-fn escape(text: &str) -> String {
+/// Text for a page.
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 const BAR: RGBColor = RGBColor(0x2b, 0x6c, 0x99);
+
+/// Okabe and Ito's, which colour-blind people tell apart too, without the yellow that white swallows.
+const COLORS: [RGBColor; 7] = [
+    RGBColor(0xd5, 0x5e, 0x00),
+    RGBColor(0x00, 0x72, 0xb2),
+    RGBColor(0x00, 0x9e, 0x73),
+    RGBColor(0xcc, 0x79, 0xa7),
+    RGBColor(0xe6, 0x9f, 0x00),
+    RGBColor(0x56, 0xb4, 0xe9),
+    RGBColor(0x00, 0x00, 0x00),
+];
 
 const STYLE: &str = "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;\
 color:#1c2733;background:#fff}h1,h2{font-weight:600}svg{max-width:100%;height:auto}table{border-collapse:collapse;\

@@ -7,8 +7,8 @@ mod common;
 use common::baseline::{check, play, random_image, random_program};
 use eqo_checkpoints::arch::{Arch, ArchOp};
 use eqo_checkpoints::baseline::{
-    Chooser, Code, FixedPoint, Kind, LayerCodes, Op, OperandRing, Products, Program, ProgramWeights, Steps, coinn,
-    coinn_weights, fixed_point, float_layers, quantized,
+    Chooser, Code, FixedPoint, Kind, LayerCodes, Op, OperandRing, Products, Program, ProgramWeights, Steps,
+    coinn, coinn_weights, fixed_point, float_layers, quantized,
 };
 use eqo_checkpoints::testing::{Spec, random_checkpoint};
 use eqo_checkpoints::winograd::Algorithm;
@@ -110,11 +110,8 @@ fn random_programs_equal_the_clear_and_cost_what_was_predicted() {
 
 /// One layer of 1x1 kernels of weights of so many bits.
 fn one_layer(shape: [usize; 3], outs: usize, bits: [u32; 2], (chooser, weight_bits): (Chooser, u8)) {
-    let operand = if bits[0] == bits[1] {
-        OperandRing::Same
-    } else {
-        OperandRing::Narrower { top_bit_zero: false }
-    };
+    let operand =
+        if bits[0] == bits[1] { OperandRing::Same } else { OperandRing::Narrower { top_bit_zero: false } };
     let products = Products {
         input: 0,
         in_channels: shape[0],

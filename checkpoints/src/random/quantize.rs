@@ -43,15 +43,27 @@ impl<'a> Unit<'a> {
     }
 
     fn check(&self, node: &ArchNode) -> Result<(), Error> {
-        for (what, bits) in [("weight bits", self.plan.weight_bits), ("activation bits", self.plan.act_bits)]
-        {
-            if !(2..=8).contains(&bits) {
-                return Err(Error::node(&node.name, what, "2 to 8", bits, NEXT));
+        let least = 2 - self.plan.weight_offset();
+        let bits =
+            [("weight bits", self.plan.weight_bits, least), ("activation bits", self.plan.act_bits, 2)];
+        for (what, bits, least) in bits {
+            if !(least..=8).contains(&bits) {
+                return Err(Error::node(&node.name, what, format!("{least} to 8"), bits, NEXT));
             }
         }
-        if self.plan.exponents.is_some() || self.plan.tap_bits.is_some() || self.plan.mid_rise {
-            let next = "Remove `exponents`, `tap_bits` and `mid_rise`: random weights are quantized to two's complement.";
-            return Err(Error::node(&node.name, "bit exponents", "none", "some", next));
+        let lists = self.plan.weight_exponents();
+        if lists.len() != 1 && lists.len() != self.plan.algorithm.taps() {
+            let (expected, found) = (self.plan.algorithm.taps(), lists.len());
+            return Err(Error::node(&node.name, "taps with bits of their own", expected, found, NEXT));
+        }
+        let sound = |list: &Vec<u8>| {
+            list.len() <= 8
+                && list.windows(2).all(|pair| pair[0] < pair[1])
+                && list.last().is_none_or(|&most| most <= LARGEST_EXPONENT)
+        };
+        if let Some(list) = lists.iter().find(|list| !sound(list)) {
+            let expected = format!("at most 8 ascending ones up to {LARGEST_EXPONENT}");
+            return Err(Error::node(&node.name, "bit exponents", expected, format!("{list:?}"), NEXT));
         }
         let algorithm = self.plan.algorithm;
         if !algorithm.fits(self.conv.kernel, self.conv.stride) {
@@ -174,6 +186,9 @@ fn images(unit: &Unit<'_>, conv: &Conv, weights: &LayerWeights, sources: Sources
     }
     images
 }
+
+/// The largest exponent that a codebook takes.
+const LARGEST_EXPONENT: u8 = 21;
 
 /// The widest ring of the format: holds any layer's accumulators before their rings are proven.
 const WIDEST: u8 = 62;

@@ -4,7 +4,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::quantize::Unit;
-use crate::scales::{best_exponent, code_range, round_half_up};
+use crate::codebook::Codebook;
 
 /// Correlation of a kernel's elements: training makes kernels smooth, so high frequencies get finer scales.
 const LIKENESS: f32 = 0.5;
@@ -16,7 +16,8 @@ pub(super) struct Taps {
     in_channels: usize,
     /// Scales of an output channel: Winograd taps, or 1.
     taps: usize,
-    bits: u8,
+    /// What codes stand for: one for all taps or one for each.
+    books: Vec<Codebook>,
     /// Whether all channels share their scale, so that logits compare.
     one_scale: bool,
 }
@@ -48,7 +49,11 @@ impl Taps {
             out_channels: conv.out_channels,
             in_channels: conv.in_channels,
             taps: plan.algorithm.taps(),
-            bits: plan.weight_bits,
+            books: plan
+                .weight_exponents()
+                .iter()
+                .map(|list| Codebook::new(list, plan.weight_offset()))
+                .collect(),
             one_scale: unit.one_scale,
         }
     }
@@ -60,31 +65,43 @@ impl Taps {
         }
     }
 
-    /// Exponents of the codes, `[taps][out]`. A channel of zeros gets 0; none is drawn.
+    /// Exponents of the codes, `[taps][out]`. A tap without bits takes the finest of its channel's others, which shifts nothing.
     pub(super) fn exponents(&self) -> Vec<Vec<i32>> {
-        let range = code_range(self.bits);
-        let best = |values: &[f32]| best_exponent(values, range).unwrap_or(0);
         if self.one_scale {
-            return vec![vec![best(&self.values); self.out_channels]; self.taps];
+            let best = self.books[0].best_exponent(&self.values).unwrap_or(0);
+            return vec![vec![best; self.out_channels]; self.taps];
         }
         let channel = |group: &[f32], out: usize| -> Vec<f32> {
             let rows = group.chunks(self.in_channels).skip(out).step_by(self.out_channels);
             rows.flatten().copied().collect()
         };
-        let groups = self.values.chunks(self.values.len() / self.taps);
-        groups.map(|group| (0..self.out_channels).map(|out| best(&channel(group, out))).collect()).collect()
+        let groups: Vec<&[f32]> = self.values.chunks(self.values.len() / self.taps).collect();
+        let mut exponents = vec![vec![0; self.out_channels]; self.taps];
+        for out in 0..self.out_channels {
+            let best = |(tap, group): (usize, &&[f32])| self.book(tap).best_exponent(&channel(group, out));
+            let found: Vec<Option<i32>> = groups.iter().enumerate().map(best).collect();
+            let finest = found.iter().flatten().copied().min().unwrap_or(0);
+            exponents.iter_mut().zip(found).for_each(|(row, found)| row[out] = found.unwrap_or(finest));
+        }
+        exponents
     }
 
-    /// `clamp(floor(u/2^e + 0.5))` of every weight.
+    /// The nearest code to every weight.
     pub(super) fn codes(&self, exponents: &[Vec<i32>]) -> Vec<i8> {
-        let (low, high) = code_range(self.bits);
         let rows_a_tap = self.values.len() / self.in_channels / self.taps;
         let rows = self.values.chunks(self.in_channels).enumerate();
         rows.flat_map(|(row, values)| {
-            let step = 2.0_f32.powi(exponents[row / rows_a_tap][row % self.out_channels]);
-            values.iter().map(move |value| round_half_up(value / step).clamp(low, high) as i8)
+            let tap = row / rows_a_tap;
+            let step = 2.0_f32.powi(exponents[tap][row % self.out_channels]);
+            let book = self.book(tap);
+            // Every nearest value has a code.
+            values.iter().map(move |value| book.code(book.nearest(value / step)).unwrap_or(0))
         })
         .collect()
+    }
+
+    fn book(&self, tap: usize) -> &Codebook {
+        if self.books.len() == 1 { &self.books[0] } else { &self.books[tap] }
     }
 }
 

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use eqo_checkpoints::winograd::Algorithm;
 use eqo_protocol::transport::Link;
 
 use super::values::{at_least_one, network, seconds};
-use super::{Ot, PrivateArgs};
+use super::{Ot, PartyArgs, PrivateArgs, StudyArgs, TableArgs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
@@ -15,6 +16,13 @@ pub(crate) enum BenchCommand {
     Model(BenchModelArgs),
     /// Oblivious transfers and gates one by one, both parties on this machine.
     Primitives(BenchPrimitivesArgs),
+    /// Protocols beside each other on the same networks: bytes, rounds, time, accuracy.
+    Table(TableArgs),
+    /// What each optimization saves, one after the other from SiRNN to all of them.
+    Study(StudyArgs),
+    /// The server of one inference by an earlier protocol (what `table` and `study` start).
+    #[command(hide = true)]
+    Party(PartyArgs),
 }
 
 #[derive(Debug, Args)]
@@ -70,6 +78,18 @@ pub(crate) struct BenchPrimitivesArgs {
     /// One JSON object on stdout.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl Tile {
+    /// The algorithm of the convolutions that it suits.
+    pub(crate) fn algorithm(self) -> Algorithm {
+        match self {
+            Self::Direct => Algorithm::Direct,
+            Self::Two => Algorithm::F2x2,
+            Self::Four => Algorithm::F4x4,
+            Self::Phases => Algorithm::P2x2,
+        }
+    }
 }
 
 /// How 3x3 convolutions are computed.

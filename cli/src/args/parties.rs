@@ -36,6 +36,11 @@ pub(crate) struct PrivateArgs {
 }
 
 impl PrivateArgs {
+    /// One image at a time by a profile as it is.
+    pub(crate) fn of(profile: Profile) -> Self {
+        Self { batch: 1, ot: None, profile }
+    }
+
     /// What makes the random OTs.
     pub(crate) fn ot(&self) -> OtKind {
         self.ot.unwrap_or(self.profile.ot()).kind()

@@ -6,8 +6,8 @@ use crate::args::CompareArgs;
 use crate::exit::{Failure, Kind};
 use crate::interrupt;
 
-mod candidate;
-mod front;
+pub(crate) mod candidate;
+pub(crate) mod front;
 mod images;
 mod network;
 mod row;

@@ -1,6 +1,5 @@
 //! `eqo serve`: the party with the weights.
 
-use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -29,7 +28,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let listener = Listener::bind(&args.listen, runtime.handle(), transport)?;
     progress::line(&format!("listening on {}", listener.local_addr()?));
     if args.until_stdin_ends {
-        thread::spawn(stop_with_stdin);
+        thread::spawn(interrupt::stop_with_stdin);
     }
     let config = ServerConfig { max_batch: args.max_batch, threads: args.threads, ..ServerConfig::default() };
     let (running, failed) = Default::default();
@@ -114,10 +113,4 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
-}
-
-fn stop_with_stdin() {
-    // An unreadable stdin has ended, too.
-    let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
-    interrupt::stop();
 }

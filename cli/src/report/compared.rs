@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::ops::Range;
 use std::path::Path;
 
-use plotters::style::{Color, RGBColor, ShapeStyle};
+use plotters::style::{Color, ShapeStyle};
 
 use super::scatter::{Dot, Scatter, Series};
-use super::{escape, head, write_whole};
+use super::{COLORS, escape, head, write_whole};
 use crate::exit::Failure;
 
 /// One run in the plot.
@@ -37,7 +37,8 @@ fn page(marks: &[Mark<'_>], axis: &str, table: &str) -> Result<String, Failure> 
     Ok(page)
 }
 
-fn plot(marks: &[Mark<'_>], axis: &str) -> Result<String, Failure> {
+/// The plot alone.
+pub(crate) fn plot(marks: &[Mark<'_>], axis: &str) -> Result<String, Failure> {
     let ranges = [
         range(marks.iter().map(|mark| mark.at().0), f64::INFINITY),
         range(marks.iter().map(|mark| mark.at().1), 100.0),
@@ -91,17 +92,6 @@ fn style(index: usize) -> ShapeStyle {
     let color = COLORS[index % COLORS.len()];
     if (index / COLORS.len()).is_multiple_of(2) { color.filled() } else { color.stroke_width(2) }
 }
-
-/// Okabe and Ito's, which colour-blind people tell apart too, without the yellow that white swallows.
-const COLORS: [RGBColor; 7] = [
-    RGBColor(0xd5, 0x5e, 0x00),
-    RGBColor(0x00, 0x72, 0xb2),
-    RGBColor(0x00, 0x9e, 0x73),
-    RGBColor(0xcc, 0x79, 0xa7),
-    RGBColor(0xe6, 0x9f, 0x00),
-    RGBColor(0x56, 0xb4, 0xe9),
-    RGBColor(0x00, 0x00, 0x00),
-];
 
 #[cfg(test)]
 mod tests {

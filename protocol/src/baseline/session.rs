@@ -40,15 +40,21 @@ pub fn serve(channel: Channel, program: &Program, weights: &ProgramWeights) -> R
             next: "make program and weights together",
         });
     }
-    let (_, report) = run(channel, program, Brought::Weights(weights), Role::Server)?;
+    let (_, report) = run(channel, program, Brought::Weights(weights), &mut |_| {})?;
     Ok(report)
 }
 
 /// The client's side: the logits `[classes]` of an image `[channels][height][width]` of signed integers, and what it cost.
+/// `progress` is told how many operations are done.
 ///
 /// # Errors
 /// [`Error::Config`] for an image of another size; otherwise as [`serve`].
-pub fn infer(channel: Channel, program: &Program, image: &[i64]) -> Result<(Vec<i64>, Report), Error> {
+pub fn infer(
+    channel: Channel,
+    program: &Program,
+    image: &[i64],
+    progress: &mut dyn FnMut(usize),
+) -> Result<(Vec<i64>, Report), Error> {
     check(program)?;
     let expected = if program.is_empty() { 0 } else { program.len(0) };
     if expected == 0 || image.len() != expected {
@@ -59,7 +65,7 @@ pub fn infer(channel: Channel, program: &Program, image: &[i64]) -> Result<(Vec<
             next: "give one image of the program's input shape",
         });
     }
-    run(channel, program, Brought::Image(image), Role::Client)
+    run(channel, program, Brought::Image(image), progress)
 }
 
 fn check(program: &Program) -> Result<(), Error> {
@@ -75,8 +81,12 @@ fn run(
     mut channel: Channel,
     program: &Program,
     brought: Brought,
-    role: Role,
+    progress: &mut dyn FnMut(usize),
 ) -> Result<(Vec<i64>, Report), Error> {
+    let role = match brought {
+        Brought::Weights(_) => Role::Server,
+        Brought::Image(_) => Role::Client,
+    };
     let mut clock = Clock::start();
     agree(&mut channel, program)?;
     clock.enter(Scope::BaseOt);
@@ -97,6 +107,7 @@ fn run(
         let shares = step(&mut peer, (program, id), brought, &tensors)?;
         tensors.push(shares);
         (0..id).filter(|&read| last_uses[read] == id).for_each(|read| tensors[read] = Shares::default());
+        progress(id + 1);
     }
     clock.enter(Scope::Result);
     peer.party.channel.set_scope(Scope::Result);

@@ -88,10 +88,8 @@ fn largest(
     mut size: usize,
 ) -> Result<Shares, Error> {
     while size > 1 {
-        let pairs = |window: &[u64]| {
-            window.chunks_exact(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect::<Vec<_>>()
-        };
-        let differences: Shares = Zeroizing::new(candidates.chunks_exact(size).flat_map(pairs).collect());
+        let pairs = candidates.chunks_exact(size).flat_map(|window| window.chunks_exact(2));
+        let differences = Shares::new(pairs.map(|pair| pair[1].wrapping_sub(pair[0])).collect());
         let gains = peer.relu(op.bits, &differences, multiplexer)?;
         let mut gains = gains.iter();
         let mut next = Shares::new(Vec::with_capacity(candidates.len().div_ceil(2)));

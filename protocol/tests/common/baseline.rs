@@ -15,10 +15,10 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::runtime::Builder;
 
-pub type Outcome = (Result<Report, Error>, Result<(Vec<i64>, Report), Error>);
+pub(crate) type Outcome = (Result<Report, Error>, Result<(Vec<i64>, Report), Error>);
 
 /// Both parties, each with its own program.
-pub fn play([server, client]: [&Program; 2], weights: &ProgramWeights, image: &[i64]) -> Outcome {
+pub(crate) fn play([server, client]: [&Program; 2], weights: &ProgramWeights, image: &[i64]) -> Outcome {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let config = TransportConfig { timeout: Duration::from_secs(60), ..TransportConfig::default() };
     let (to_client, to_server) = memory_pair(1 << 20, runtime.handle(), config);
@@ -30,7 +30,7 @@ pub fn play([server, client]: [&Program; 2], weights: &ProgramWeights, image: &[
 }
 
 /// Logits are those in the clear, and each row's traffic is the predicted one.
-pub fn check(program: &Program, weights: &ProgramWeights, image: &[i64]) {
+pub(crate) fn check(program: &Program, weights: &ProgramWeights, image: &[i64]) {
     let (served, inferred) = play([program, program], weights, image);
     let (server, (logits, client)) = (served.unwrap(), inferred.unwrap());
     assert_eq!(logits, program.evaluate(weights, image).unwrap(), "{}", program.name);
@@ -47,7 +47,7 @@ pub fn check(program: &Program, weights: &ProgramWeights, image: &[i64]) {
 
 /// A random sound program of up to six operations with its weights; they may still ask more of a ring than it holds, which
 /// [`Program::evaluate`] refuses.
-pub fn random_program(seed: u64) -> (Program, ProgramWeights) {
+pub(crate) fn random_program(seed: u64) -> (Program, ProgramWeights) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let shape = [rng.random_range(1..=4), rng.random_range(1..=7), rng.random_range(1..=7)];
     let bits = [2, 3, 4, 5, 8, 9, 16, 17, 31, 37, 41, 53, 62][rng.random_range(0..13)];
@@ -167,7 +167,11 @@ impl Drawn {
             stride,
             padding: rng.random_range(0..=kernel / 2),
             algorithm,
-            code: Code { exponents: Vec::new(), signed: rng.random_bool(0.7), offset: rng.random_range(0..=1) },
+            code: Code {
+                exponents: Vec::new(),
+                signed: rng.random_bool(0.7),
+                offset: rng.random_range(0..=1),
+            },
             tap_shifts: Vec::new(),
             chooser,
             operand: if narrower {
@@ -179,7 +183,8 @@ impl Drawn {
         let lists = if rng.random_bool(0.5) { 1 } else { products.positions() };
         products.code.exponents = (0..lists).map(|_| exponents(rng, bits)).collect();
         if rng.random_bool(0.5) {
-            let row = |rng: &mut ChaCha8Rng| (0..products.out_channels).map(|_| rng.random_range(0..=40)).collect();
+            let row =
+                |rng: &mut ChaCha8Rng| (0..products.out_channels).map(|_| rng.random_range(0..=40)).collect();
             products.tap_shifts = (0..algorithm.taps()).map(|_| row(rng)).collect();
         }
         let [_, height, width] = shape;
@@ -215,7 +220,7 @@ fn codes(rng: &mut ChaCha8Rng, products: &Products) -> LayerCodes {
 }
 
 /// Small, extreme and arbitrary integers of the program's input ring.
-pub fn random_image(program: &Program, seed: u64) -> Vec<i64> {
+pub(crate) fn random_image(program: &Program, seed: u64) -> Vec<i64> {
     let (mut rng, bits) = (ChaCha8Rng::seed_from_u64(seed), program.ops[0].bits);
     let half = 1_i64 << (bits - 1);
     let draw = |_| match rng.random_range(0..4) {

@@ -14,23 +14,23 @@ use crate::party::hex;
 const UNLABELLED: &str = "runs";
 
 /// One run, before anything is measured.
-pub(super) struct Candidate {
+pub(crate) struct Candidate {
     /// Its label, or its folder's or file's name.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// What it is compared with: the label up to its first slash.
-    pub(super) series: String,
+    pub(crate) series: String,
     /// The checkpoint's file.
-    pub(super) path: PathBuf,
-    pub(super) checkpoint: Checkpoint,
+    pub(crate) path: PathBuf,
+    pub(crate) checkpoint: Checkpoint,
     /// The accuracy that stands in its report, or why that doesn't count.
-    pub(super) reported: Result<Counted, String>,
+    pub(crate) reported: Result<Counted, String>,
 }
 
 /// Images classified correctly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Counted {
-    pub(super) correct: usize,
-    pub(super) images: usize,
+pub(crate) struct Counted {
+    pub(crate) correct: usize,
+    pub(crate) images: usize,
 }
 
 /// The part of `eqo quantize`'s report that is needed here.
@@ -42,7 +42,7 @@ struct Report {
 
 impl Candidate {
     /// Reads `PATH` or `LABEL=PATH`.
-    pub(super) fn read(text: &Path) -> Result<Self, Failure> {
+    pub(crate) fn read(text: &Path) -> Result<Self, Failure> {
         let (label, path) = split(text);
         if label.is_some_and(str::is_empty) || path.as_os_str().is_empty() {
             let found = text.display();
@@ -63,7 +63,7 @@ impl Candidate {
     }
 
     /// What its report says; a refusal that tells how to go on without one.
-    pub(super) fn known_accuracy(&self) -> Result<Counted, Failure> {
+    pub(crate) fn known_accuracy(&self) -> Result<Counted, Failure> {
         self.reported.clone().map_err(|reason| {
             let (name, path) = (&self.name, self.path.display());
             let next = "pass --data FOLDER to evaluate it on those test images";

@@ -2,7 +2,7 @@
 
 /// For every point, a cost and a worth, whether it is Pareto-optimal: none costs at most as much and is worth at least
 /// as much without being equal to it in both. Equal points stand or fall together.
-pub(super) fn front(points: &[(f64, f64)]) -> Vec<bool> {
+pub(crate) fn front(points: &[(f64, f64)]) -> Vec<bool> {
     let beats = |a: &(f64, f64), b: &(f64, f64)| a.0 <= b.0 && a.1 >= b.1 && a != b;
     points.iter().map(|point| !points.iter().any(|other| beats(other, point))).collect()
 }
