@@ -106,11 +106,13 @@ impl Program {
         let layout = products.layout(from.shape, op.shape);
         let gathered = layout.gather(operand);
         // Parties gather in the operand's ring: what outgrows it would wrap there.
-        let half = 1_i64 << (from.bits - 1);
-        let outgrown = gathered.iter().find(|value| !(-half..half).contains(&(**value as i64)));
-        if let (Some(value), OperandRing::Narrower { .. }) = (outgrown, products.operand) {
-            let expected = format!("tiles of {} bits", from.bits);
-            return Err(Error::node(&op.layer, op.operator(), expected, *value as i64, NEXT));
+        if let OperandRing::Narrower { top_bit_zero } = products.operand {
+            let half = 1_i64 << (from.bits - 1);
+            let range = if top_bit_zero { 0..half } else { -half..half };
+            if let Some(value) = gathered.iter().find(|value| !range.contains(&(**value as i64))) {
+                let expected = format!("tiles within {range:?}");
+                return Err(Error::node(&op.layer, op.operator(), expected, *value as i64, NEXT));
+            }
         }
         let matrix = products.matrix(&layer.codes, &layout);
         let mut sums = layout.scatter(&products.multiply(&matrix, &gathered, &layout));
