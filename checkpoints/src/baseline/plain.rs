@@ -53,14 +53,14 @@ impl Program {
                 self.accumulate(op, (products, layer), &operand)?
             }
             Kind::Extend { input, range: Range::Signed } => signed(input).map(|value| value as u64).collect(),
-            Kind::Extend { input, range: Range::Unsigned } | Kind::Reduce { input } => {
-                tensors[*input].clone()
-            }
             Kind::Extend { input, range: Range::TopBitZero } => {
                 self.top_bit_zero(op, *input, tensors)?.to_vec()
             }
             Kind::TruncateReduce { input, shift } => {
                 tensors[*input].iter().map(|value| value >> shift).collect()
+            }
+            Kind::Truncate { input, shift, range: Range::TopBitZero } => {
+                self.top_bit_zero(op, *input, tensors)?.iter().map(|value| value >> shift).collect()
             }
             Kind::Truncate { input, shift, .. } => {
                 signed(input).map(|value| (value >> shift) as u64).collect()
@@ -69,19 +69,6 @@ impl Program {
             Kind::Clamp { input, top } => {
                 let values = self.top_bit_zero(op, *input, tensors)?;
                 values.iter().map(|&value| value.min((1 << top) - 1)).collect()
-            }
-            Kind::Add { inputs: [a, b] } => {
-                tensors[*a].iter().zip(&tensors[*b]).map(|(a, b)| a.wrapping_add(*b)).collect()
-            }
-            Kind::Shortcut(spec) => {
-                shortcut(spec, self.ops[spec.input].shape, op.shape, &tensors[spec.input])
-            }
-            Kind::WindowSum { input, window } => {
-                window_sums(self.ops[*input].shape, *window, op.shape, &tensors[*input])
-            }
-            Kind::SumPool { input } => {
-                let [_, height, width] = self.ops[*input].shape;
-                sum_pool(height * width, &tensors[*input])
             }
             Kind::MaxPool { input, window, .. } => {
                 let values = self.top_bit_zero(op, *input, tensors)?;
@@ -92,7 +79,25 @@ impl Program {
                     .map(|window| window.iter().copied().max().unwrap_or(0))
                     .collect()
             }
+            kind => self.local(kind, op.shape, tensors),
         })
+    }
+
+    /// Operations that each party does on its shares as they stand here.
+    fn local(&self, kind: &Kind, shape: [usize; 3], tensors: &[Vec<u64>]) -> Vec<u64> {
+        let source = |input: &TensorId| self.ops[*input].shape;
+        match kind {
+            Kind::Add { inputs: [a, b] } => {
+                tensors[*a].iter().zip(&tensors[*b]).map(|(a, b)| a.wrapping_add(*b)).collect()
+            }
+            Kind::Shortcut(spec) => shortcut(spec, source(&spec.input), shape, &tensors[spec.input]),
+            Kind::WindowSum { input, window } => window_sums(source(input), *window, shape, &tensors[*input]),
+            Kind::SumPool { input } => {
+                let [_, height, width] = source(input);
+                sum_pool(height * width, &tensors[*input])
+            }
+            other => other.inputs().first().map_or_else(Vec::new, |&input| tensors[input].clone()),
+        }
     }
 
     /// `[out][height][width]` of classes of Z_{2^64}.

@@ -42,7 +42,6 @@ pub(super) fn step(
             task.run(peer, &tensors[products.input])?
         }
         Kind::Extend { input, range } => peer.extend((from(*input), op.bits), &tensors[*input], *range)?,
-        Kind::Reduce { input } => tensors[*input].clone(),
         Kind::TruncateReduce { input, shift } => {
             peer.truncate_and_reduce((from(*input), *shift), &tensors[*input])?
         }
@@ -51,26 +50,33 @@ pub(super) fn step(
         }
         Kind::Relu { input, multiplexer } => peer.relu(op.bits, &tensors[*input], *multiplexer)?,
         Kind::Clamp { input, top } => peer.clamp((op.bits, *top), &tensors[*input])?,
-        Kind::Add { inputs: [a, b] } => {
-            Shares::new(tensors[*a].iter().zip(tensors[*b].iter()).map(|(a, b)| a.wrapping_add(*b)).collect())
-        }
-        Kind::Shortcut(spec) => {
-            Shares::new(shortcut(spec, program.ops[spec.input].shape, op.shape, &tensors[spec.input]))
-        }
-        Kind::WindowSum { input, window } => {
-            Shares::new(window_sums(program.ops[*input].shape, *window, op.shape, &tensors[*input]))
-        }
-        Kind::SumPool { input } => {
-            let [_, height, width] = program.ops[*input].shape;
-            Shares::new(sum_pool(height * width, &tensors[*input]))
-        }
         Kind::MaxPool { input, window, multiplexer } => {
             let gathered =
                 Zeroizing::new(windows(program.ops[*input].shape, *window, op.shape, &tensors[*input]));
             largest(peer, (op, *multiplexer), gathered, window[0] * window[0])?
         }
+        kind => local((program, kind), op.shape, tensors),
     };
     Ok(Zeroizing::new(shares.iter().map(|share| share & mask(op.bits)).collect()))
+}
+
+/// What a party does with its shares alone.
+fn local((program, kind): (&Program, &Kind), shape: [usize; 3], tensors: &[Shares]) -> Shares {
+    let source = |input: &TensorId| program.ops[*input].shape;
+    match kind {
+        Kind::Add { inputs: [a, b] } => {
+            Shares::new(tensors[*a].iter().zip(tensors[*b].iter()).map(|(a, b)| a.wrapping_add(*b)).collect())
+        }
+        Kind::Shortcut(spec) => Shares::new(shortcut(spec, source(&spec.input), shape, &tensors[spec.input])),
+        Kind::WindowSum { input, window } => {
+            Shares::new(window_sums(source(input), *window, shape, &tensors[*input]))
+        }
+        Kind::SumPool { input } => {
+            let [_, height, width] = source(input);
+            Shares::new(sum_pool(height * width, &tensors[*input]))
+        }
+        other => other.inputs().first().map_or_else(Shares::default, |&input| tensors[input].clone()),
+    }
 }
 
 fn codes(brought: Brought<'_>, id: TensorId) -> Option<&LayerCodes> {
