@@ -187,7 +187,7 @@ impl Pipeline {
 
     fn initial_net(&self) -> Result<Net, Error> {
         match &self.recipe.model.weights {
-            Some(path) => self.float_net(&import::read_tensors(path)?),
+            Some(path) => self.float_net(&import::read_network(path, &self.arch)?),
             None => Ok(Net::random(&self.arch, self.normalization(), self.recipe.seed, &self.device)?),
         }
     }

@@ -61,16 +61,6 @@ pub enum Error {
         /// What to do.
         next: &'static str,
     },
-    /// A node that training can't compute.
-    #[error(
-        "node {node}: expected convolutions, linear layers and global average pooling, found {found}; choose another architecture (--arch)"
-    )]
-    Operation {
-        /// The node's name.
-        node: String,
-        /// Its operation.
-        found: &'static str,
-    },
     /// A fake-quantized value that isn't an integer multiple of its scale.
     #[error(
         "layer {layer}: value {value} at scale 2^{exponent} is not an integer below 2^24; float32 lost digits, use fewer weight or activation bits"

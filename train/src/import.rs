@@ -1,11 +1,14 @@
 //! Float weights in and out: PyTorch pickles, and safetensors with PyTorch's names.
 
+mod names;
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
 use burn::store::{ModuleStore, PytorchStore, bridge};
+use eqo_checkpoints::arch::Arch;
 use ndarray::ArrayD;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
@@ -15,12 +18,28 @@ use crate::{Error, Result};
 /// Largest weight file read into memory, in bytes (4 GiB).
 pub(crate) const LARGEST_FILE: u64 = 4 << 30;
 
-/// What wraps every key of a network trained with `torch.nn.DataParallel`.
-const PARALLEL_PREFIX: &str = "module.";
+/// What `torch.nn.DataParallel` and `torch.compile` put before every key.
+const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
+
+/// Under which key training scripts keep a network's tensors beside their own state: most of them, timm, kuangliu.
+const SECTIONS: [&str; 4] = ["state_dict", "model", "model_state_dict", "net"];
+
+/// Reads the float weights of `arch`: what [`read_tensors`] gives, under the architecture's names and in its shapes.
+///
+/// Names of torchvision, timm and the common CIFAR repositories are understood for each other, and fully connected layers
+/// become the convolutions that an architecture has for them. Whether everything is there is for
+/// [`crate::net::Net::from_tensors`] to check.
+///
+/// # Errors
+/// Those of [`read_tensors`].
+pub fn read_network(path: &Path, arch: &Arch) -> Result<NamedTensors> {
+    Ok(names::adapt(&arch.state_dict(), read_tensors(path)?))
+}
 
 /// Reads every tensor of a `.th`, `.pth`, `.pt` (PyTorch pickle) or `.safetensors` file as float32.
 ///
-/// A pickle's tensors may sit at its top or under `state_dict`; the prefix `module.` is removed.
+/// A pickle's tensors may sit at its top or under `state_dict`, `model`, `model_state_dict` or `net`; the prefixes `module.` and
+/// `_orig_mod.` are removed.
 ///
 /// # Errors
 /// [`Error::Io`] or [`Error::Format`].
@@ -34,17 +53,24 @@ pub fn read_tensors(path: &Path) -> Result<NamedTensors> {
         Some("th" | "pth" | "pt") => read_pytorch(path)?,
         _ => read_safetensors(path)?,
     };
-    let strip = |name: String| name.strip_prefix(PARALLEL_PREFIX).map_or(name.clone(), str::to_owned);
-    Ok(tensors.into_iter().map(|(name, tensor)| (strip(name), tensor)).collect())
+    Ok(tensors.into_iter().map(|(name, tensor)| (unwrapped(&name).to_owned(), tensor)).collect())
+}
+
+/// `name` without [`WRAPPERS`], in whatever order they wrap each other.
+fn unwrapped(mut name: &str) -> &str {
+    while let Some(inner) = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)) {
+        name = inner;
+    }
+    name
 }
 
 fn read_pytorch(path: &Path) -> Result<NamedTensors> {
     let bad = |found: String| Error::Format { path: path.to_owned(), expected: "a PyTorch pickle", found };
+    let whole = || PytorchStore::from_file(path).map_indices_contiguous(false);
+    let holds_tensors = |store: &mut PytorchStore| store.keys().is_ok_and(|keys| !keys.is_empty());
+    let sections = SECTIONS.into_iter().map(|key| whole().with_top_level_key(key));
     let mut store =
-        PytorchStore::from_file(path).with_top_level_key("state_dict").map_indices_contiguous(false);
-    if store.keys().is_err() {
-        store = PytorchStore::from_file(path).map_indices_contiguous(false);
-    }
+        sections.into_iter().find_map(|mut s| holds_tensors(&mut s).then_some(s)).unwrap_or_else(whole);
     let tensors = store.get_all_tensors().map_err(|error| bad(error.to_string()))?;
     let mut named = NamedTensors::new();
     for (name, tensor) in tensors {
