@@ -1,6 +1,7 @@
 //! Float weights in and out: PyTorch pickles, and safetensors with PyTorch's names.
 
 mod names;
+mod onnx;
 
 use std::collections::HashMap;
 use std::fs;
@@ -24,6 +25,39 @@ const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 /// Under which key training scripts keep a network's tensors beside their own state: most of them, timm, kuangliu.
 const SECTIONS: [&str; 4] = ["state_dict", "model", "model_state_dict", "net"];
 
+/// The name of an architecture that an ONNX file describes.
+pub const ONNX: &str = "onnx";
+
+/// The architecture called `name`, for images of so many classes (any number will do for shapes); [`ONNX`] is that of the
+/// file `weights`.
+///
+/// # Errors
+/// [`Error::Arch`] for an unknown name; those of reading an ONNX file, and [`Error::Data`] if its classes are others.
+pub fn architecture(name: &str, weights: Option<&Path>, classes: Option<usize>) -> Result<Arch> {
+    if name != ONNX {
+        return Ok(Arch::by_name(name, classes.unwrap_or(1))?);
+    }
+    let Some(path) = weights.filter(|path| is_onnx(path)) else {
+        let found = weights.map_or("none".to_owned(), |path| path.display().to_string());
+        let (expected, next) = (".onnx for the architecture `onnx`".to_owned(), "name the ONNX file");
+        return Err(Error::Data { what: "weight file", expected, found, next });
+    };
+    let (arch, _) = onnx::read(path)?;
+    let logits = arch.shapes().last().map_or(0, |&[logits, ..]| logits);
+    match classes.filter(|&classes| classes != logits) {
+        None => Ok(arch),
+        Some(classes) => {
+            let next = "replace the network's last layer before exporting it";
+            let (expected, found) = (format!("{classes}, as the images have"), logits.to_string());
+            Err(Error::Data { what: "classes of the ONNX network", expected, found, next })
+        }
+    }
+}
+
+fn is_onnx(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "onnx")
+}
+
 /// Reads the float weights of `arch`: what [`read_tensors`] gives, under the architecture's names and in its shapes.
 ///
 /// Names of torchvision, timm and the common CIFAR repositories are understood for each other, and fully connected layers
@@ -36,21 +70,17 @@ pub fn read_network(path: &Path, arch: &Arch) -> Result<NamedTensors> {
     Ok(names::adapt(&arch.state_dict(), read_tensors(path)?))
 }
 
-/// Reads every tensor of a `.th`, `.pth`, `.pt` (PyTorch pickle) or `.safetensors` file as float32.
+/// Reads every tensor of a `.th`, `.pth`, `.pt` (PyTorch pickle), `.safetensors` or `.onnx` file as float32.
 ///
 /// A pickle's tensors may sit at its top or under `state_dict`, `model`, `model_state_dict` or `net`; the prefixes `module.` and
 /// `_orig_mod.` are removed.
 ///
 /// # Errors
-/// [`Error::Io`] or [`Error::Format`].
+/// [`Error::Io`], [`Error::Format`] or [`Error::Onnx`].
 pub fn read_tensors(path: &Path) -> Result<NamedTensors> {
-    let size = fs::metadata(path).map_err(Error::io(path, "read"))?.len();
-    if size > LARGEST_FILE {
-        let found = format!("{size} bytes, more than {LARGEST_FILE}");
-        return Err(Error::Format { path: path.to_owned(), expected: "a weight file", found });
-    }
     let tensors = match path.extension().and_then(|extension| extension.to_str()) {
         Some("th" | "pth" | "pt") => read_pytorch(path)?,
+        Some("onnx") => onnx::read(path)?.1,
         _ => read_safetensors(path)?,
     };
     Ok(tensors.into_iter().map(|(name, tensor)| (unwrapped(&name).to_owned(), tensor)).collect())
@@ -64,7 +94,23 @@ fn unwrapped(mut name: &str) -> &str {
     name
 }
 
+fn check_size(path: &Path) -> Result<()> {
+    let size = fs::metadata(path).map_err(Error::io(path, "read"))?.len();
+    if size > LARGEST_FILE {
+        let found = format!("{size} bytes, more than {LARGEST_FILE}");
+        return Err(Error::Format { path: path.to_owned(), expected: "a weight file", found });
+    }
+    Ok(())
+}
+
+/// All of a file that isn't too large.
+fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    check_size(path)?;
+    fs::read(path).map_err(Error::io(path, "read"))
+}
+
 fn read_pytorch(path: &Path) -> Result<NamedTensors> {
+    check_size(path)?;
     let bad = |found: String| Error::Format { path: path.to_owned(), expected: "a PyTorch pickle", found };
     let whole = || PytorchStore::from_file(path).map_indices_contiguous(false);
     let holds_tensors = |store: &mut PytorchStore| store.keys().is_ok_and(|keys| !keys.is_empty());
@@ -84,7 +130,7 @@ fn read_pytorch(path: &Path) -> Result<NamedTensors> {
 
 fn read_safetensors(path: &Path) -> Result<NamedTensors> {
     let bad = |found: String| Error::Format { path: path.to_owned(), expected: "a safetensors file", found };
-    let bytes = fs::read(path).map_err(Error::io(path, "read"))?;
+    let bytes = read_bytes(path)?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| bad(error.to_string()))?;
     let mut named = NamedTensors::new();
     for (name, view) in file.tensors() {

@@ -14,10 +14,11 @@ use crate::{Error, Result};
 
 mod attributes;
 mod constants;
+mod maps;
 mod proto;
-mod units;
 #[cfg(test)]
 mod tests;
+mod units;
 
 use attributes::PLAIN;
 use constants::Constants;
@@ -64,7 +65,8 @@ pub(super) fn read(path: &Path) -> Result<(Arch, NamedTensors)> {
 }
 
 fn network(path: &Path, graph: Graph) -> Result<(Arch, NamedTensors), Refusal> {
-    let of_graph = |expected: &str, found: String| Refusal::new("the graph", expected.to_owned(), found, PLAIN);
+    let of_graph =
+        |expected: &str, found: String| Refusal::new("the graph", expected.to_owned(), found, PLAIN);
     if graph.node.len() > MOST_NODES {
         return Err(of_graph(&format!("at most {MOST_NODES} nodes"), graph.node.len().to_string()));
     }
@@ -153,7 +155,11 @@ fn check(units: &Units, last: NodeId) -> Result<(), Refusal> {
             let image = matches!(units.units[input].node.op, ArchOp::Input { .. });
             let weighted = unit.node.op.as_conv().is_some();
             if !(units.is_rectified(input) || image && weighted) {
-                return refuse(id, "a ReLU on what it reads", &format!("{} without one", units.units[input].node.name));
+                return refuse(
+                    id,
+                    "a ReLU on what it reads",
+                    &format!("{} without one", units.units[input].node.name),
+                );
             }
             if !weighted && matches!(units.units[input].node.op, ArchOp::GlobalAvgPool { .. }) {
                 return refuse(id, "a layer with weights behind a global average", "another pooling");
@@ -187,8 +193,12 @@ fn order(units: &Units, last: NodeId) -> Vec<NodeId> {
 fn inputs(op: &ArchOp) -> Vec<NodeId> {
     match op {
         ArchOp::Input { .. } => Vec::new(),
-        ArchOp::GlobalAvgPool { input } | ArchOp::MaxPool { input, .. } | ArchOp::Linear { input, .. } => vec![*input],
-        ArchOp::Conv(conv) => std::iter::once(conv.input).chain(conv.shortcut.iter().map(|s| s.input)).collect(),
+        ArchOp::GlobalAvgPool { input } | ArchOp::MaxPool { input, .. } | ArchOp::Linear { input, .. } => {
+            vec![*input]
+        }
+        ArchOp::Conv(conv) => {
+            std::iter::once(conv.input).chain(conv.shortcut.iter().map(|s| s.input)).collect()
+        }
     }
 }
 

@@ -60,7 +60,9 @@ impl Node {
         let fits = map.iter().all(|side| side + 2 * padding >= kernel);
         if kernel == 0 || stride == 0 || padding >= kernel || !fits {
             let found = format!("kernel {kernel}, stride {stride}, padding {padding} on {map:?}");
-            return Err(self.refuse("windows within the padded map, padding below the kernel".to_owned(), found));
+            return Err(
+                self.refuse("windows within the padded map, padding below the kernel".to_owned(), found)
+            );
         }
         Ok([kernel, stride, padding])
     }
@@ -71,7 +73,10 @@ impl Node {
         let first = list.first().copied().filter(|first| (0..LARGEST).contains(first));
         match first.filter(|first| list.iter().all(|other| other == first)) {
             Some(first) => Ok(usize::try_from(first).unwrap_or(default)),
-            None => Err(self.refuse(format!("{name} that are alike in both directions and on all sides"), format!("{list:?}"))),
+            None => Err(self.refuse(
+                format!("{name} that are alike in both directions and on all sides"),
+                format!("{list:?}"),
+            )),
         }
     }
 

@@ -66,7 +66,8 @@ impl Constants {
         let dims: Option<Vec<usize>> = tensor.dims.iter().map(|&dim| usize::try_from(dim).ok()).collect();
         let dims = dims.ok_or_else(|| refuse(format!("dimensions {:?}", tensor.dims)))?;
         let count = values.len();
-        ArrayD::from_shape_vec(dims, values).map_err(|_| refuse(format!("{count} values for {:?}", tensor.dims)))
+        ArrayD::from_shape_vec(dims, values)
+            .map_err(|_| refuse(format!("{count} values for {:?}", tensor.dims)))
     }
 
     /// The int64 constant `name`, which `node` reads.
@@ -79,7 +80,8 @@ impl Constants {
         if !tensor.int64_data.is_empty() {
             return Ok(tensor.int64_data.clone());
         }
-        let bytes = self.bytes(tensor).map_err(|found| Refusal::new(node, name.to_owned(), found, NOT_FIXED))?;
+        let bytes =
+            self.bytes(tensor).map_err(|found| Refusal::new(node, name.to_owned(), found, NOT_FIXED))?;
         let number = |b: &[u8]| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
         Ok(bytes.chunks_exact(8).map(number).collect())
     }

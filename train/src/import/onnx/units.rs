@@ -17,7 +17,7 @@ pub(super) struct Units {
     pub(super) units: Vec<Unit>,
     pub(super) tensors: NamedTensors,
     /// By the ONNX name.
-    values: BTreeMap<String, Value>,
+    pub(super) values: BTreeMap<String, Value>,
     /// How many nodes read a value, the graph's outputs among them.
     uses: BTreeMap<String, usize>,
 }
@@ -33,17 +33,21 @@ pub(super) struct Unit {
 
 /// What an ONNX value is.
 #[derive(Clone, Copy)]
-struct Value {
-    unit: NodeId,
+pub(super) struct Value {
+    pub(super) unit: NodeId,
     /// Whether others read it before whatever joins the unit next.
-    shared: bool,
+    pub(super) shared: bool,
     /// Whether it is `[batch, features]`.
-    flat: bool,
+    pub(super) flat: bool,
 }
 
 impl Units {
     /// The image `name` of this shape.
-    pub(super) fn new(constants: Constants, uses: BTreeMap<String, usize>, image: (&str, [usize; 3])) -> Self {
+    pub(super) fn new(
+        constants: Constants,
+        uses: BTreeMap<String, usize>,
+        image: (&str, [usize; 3]),
+    ) -> Self {
         let (name, shape) = image;
         let node = ArchNode { name: "input".to_owned(), op: ArchOp::Input { shape } };
         let values = [(name.to_owned(), Value { unit: 0, shared: false, flat: false })].into();
@@ -146,7 +150,8 @@ impl Units {
     fn vector(&self, node: &Node, key: &str, length: usize) -> Result<ArrayD<f32>, Refusal> {
         let vector = self.constants.floats(&node.label(), key, 1)?;
         let fits = vector.len() == length;
-        fits.then_some(vector).ok_or_else(|| node.refuse(format!("{key} of {length} numbers"), "another length"))
+        fits.then_some(vector)
+            .ok_or_else(|| node.refuse(format!("{key} of {length} numbers"), "another length"))
     }
 
     fn normalization(&mut self, node: &Node) -> Result<(), Refusal> {
@@ -164,8 +169,15 @@ impl Units {
             self.tensors.insert(format!("{prefix}.{part}"), vector);
         }
         match self.open(value) {
-            Some(ArchOp::Conv(Conv { batch_norm: batch_norm @ None, shortcut: None, .. })) => *batch_norm = Some(prefix),
-            _ => return Err(node.refuse("the output of a convolution that nothing else reads".to_owned(), "another value")),
+            Some(ArchOp::Conv(Conv { batch_norm: batch_norm @ None, shortcut: None, .. })) => {
+                *batch_norm = Some(prefix)
+            }
+            _ => {
+                return Err(node.refuse(
+                    "the output of a convolution that nothing else reads".to_owned(),
+                    "another value",
+                ));
+            }
         }
         self.give(node, Value { shared: false, ..value })
     }
@@ -188,7 +200,10 @@ impl Units {
         };
         let other = if main.unit == values[0].unit { values[1] } else { values[0] };
         if matches!(self.units[other.unit].node.op, ArchOp::Input { .. } | ArchOp::GlobalAvgPool { .. }) {
-            return Err(node.refuse("a residual of convolutions or max pooling".to_owned(), &self.units[other.unit].node.name));
+            return Err(node.refuse(
+                "a residual of convolutions or max pooling".to_owned(),
+                &self.units[other.unit].node.name,
+            ));
         }
         if let ArchOp::Conv(conv) = &mut self.units[main.unit].node.op {
             conv.shortcut = Some(Shortcut { input: other.unit, stride: 1, channel_offset: 0 });
@@ -215,64 +230,6 @@ impl Units {
         self.give(node, Value { shared: false, ..value })
     }
 
-    fn max_pool(&mut self, node: &Node) -> Result<(), Refusal> {
-        let (value, [channels, height, width]) = self.map(node, 0)?;
-        let sizes @ [kernel, stride, padding] = node.sizes(None, [height, width])?;
-        let [rows, columns] = [height, width].map(|side| (side + 2 * padding - kernel) / stride + 1);
-        if sizes == [1, 1, 0] || value.shared && !self.is_rectified(value.unit) {
-            return Err(node.refuse("windows over an activation".to_owned(), "another value"));
-        }
-        let name = self.name(node, "");
-        let op = ArchOp::MaxPool { input: value.unit, kernel, stride, padding };
-        self.push(node, (name, op), [channels, rows, columns])
-    }
-
-    fn average(&mut self, node: &Node) -> Result<(), Refusal> {
-        let (value, [channels, height, width]) = self.map(node, 0)?;
-        match node.op_type.as_str() {
-            "AveragePool" => {
-                let sizes = node.sizes(None, [height, width])?;
-                if height != width || sizes[0] != height || sizes[2] != 0 {
-                    return Err(node.refuse("an average over the whole map".to_owned(), format!("kernel {}", sizes[0])));
-                }
-            }
-            "ReduceMean" => self.check_axes(node)?,
-            _ => {}
-        }
-        let op = ArchOp::GlobalAvgPool { input: value.unit };
-        let name = self.name(node, "");
-        self.push(node, (name, op), [channels, 1, 1])?;
-        let flat = node.op_type == "ReduceMean" && node.int("keepdims", 1) == 0;
-        self.reshape(node, flat)
-    }
-
-    /// Height and width, as an attribute or (since version 18) a constant.
-    fn check_axes(&self, node: &Node) -> Result<(), Refusal> {
-        let axes = match (node.attribute("axes"), node.input(1)) {
-            (Some(axes), _) => axes.ints.clone(),
-            (None, Some(input)) => self.constants.integers(&node.label(), input)?,
-            (None, None) => Vec::new(),
-        };
-        let mut positive: Vec<i64> = axes.iter().map(|axis| axis.rem_euclid(4)).collect();
-        positive.sort_unstable();
-        if positive == [2, 3] { Ok(()) } else { Err(node.refuse("axes 2 and 3".to_owned(), format!("{axes:?}"))) }
-    }
-
-    fn flatten(&mut self, node: &Node) -> Result<(), Refusal> {
-        let value = self.value(node, 0)?;
-        if node.op_type == "Flatten" {
-            node.require("axis", 1)?;
-        } else {
-            let shape = self.constants.integers(&node.label(), required(node, 1)?)?;
-            let features: usize = self.units[value.unit].shape.iter().product();
-            let whole = |last: i64| last == -1 || usize::try_from(last) == Ok(features);
-            if !matches!(shape[..], [_, last] if whole(last)) {
-                return Err(node.refuse(format!("the shape [batch, {features}]"), format!("{shape:?}")));
-            }
-        }
-        self.give(node, Value { flat: true, ..value })
-    }
-
     fn alias(&mut self, node: &Node) -> Result<(), Refusal> {
         if let (Some(input), Some(output)) = (node.input(0), node.output.first())
             && self.constants.alias(output, input)
@@ -291,19 +248,22 @@ impl Units {
     }
 
     /// The value that is input `at`.
-    fn value(&self, node: &Node, at: usize) -> Result<Value, Refusal> {
+    pub(super) fn value(&self, node: &Node, at: usize) -> Result<Value, Refusal> {
         let name = required(node, at)?;
         let value = self.values.get(name).copied();
-        let value = value.ok_or_else(|| node.refuse("a value computed from the image before".to_owned(), name))?;
+        let value =
+            value.ok_or_else(|| node.refuse("a value computed from the image before".to_owned(), name))?;
         Ok(Value { shared: value.shared || self.uses.get(name).is_some_and(|&uses| uses > 1), ..value })
     }
 
     /// The same, if it is a map.
-    fn map(&self, node: &Node, at: usize) -> Result<(Value, [usize; 3]), Refusal> {
+    pub(super) fn map(&self, node: &Node, at: usize) -> Result<(Value, [usize; 3]), Refusal> {
         let value = self.value(node, at)?;
         let shape = self.units[value.unit].shape;
         let is_map = !value.flat && !matches!(self.units[value.unit].node.op, ArchOp::Linear { .. });
-        is_map.then_some((value, shape)).ok_or_else(|| node.refuse("a map of channels".to_owned(), format!("{shape:?}")))
+        is_map
+            .then_some((value, shape))
+            .ok_or_else(|| node.refuse("a map of channels".to_owned(), format!("{shape:?}")))
     }
 
     /// The unit behind `value`, if what follows may still join it.
@@ -321,7 +281,12 @@ impl Units {
         }
     }
 
-    fn push(&mut self, node: &Node, (name, op): (String, ArchOp), shape: [usize; 3]) -> Result<(), Refusal> {
+    pub(super) fn push(
+        &mut self,
+        node: &Node,
+        (name, op): (String, ArchOp),
+        shape: [usize; 3],
+    ) -> Result<(), Refusal> {
         let weighted = usize::from(op.as_conv().is_some());
         let inputs = super::inputs(&op);
         let depth = inputs.iter().map(|&input| self.units[input].depth).max().unwrap_or(0) + weighted;
@@ -330,18 +295,13 @@ impl Units {
         self.give(node, Value { unit: self.units.len() - 1, shared: false, flat })
     }
 
-    fn give(&mut self, node: &Node, value: Value) -> Result<(), Refusal> {
+    pub(super) fn give(&mut self, node: &Node, value: Value) -> Result<(), Refusal> {
         self.values.insert(output(node)?.to_owned(), value);
         Ok(())
     }
 
-    fn reshape(&mut self, node: &Node, flat: bool) -> Result<(), Refusal> {
-        let value = self.values.get_mut(output(node)?);
-        value.map(|value| value.flat = flat).ok_or_else(|| node.refuse("an output".to_owned(), "none"))
-    }
-
     /// A unit's name: that of its weights without `.weight`, as a PyTorch module's, or the node's.
-    fn name(&self, node: &Node, weight: &str) -> String {
+    pub(super) fn name(&self, node: &Node, weight: &str) -> String {
         let module = weight.strip_suffix(".weight").map(str::to_owned);
         self.unused(&module.unwrap_or_else(|| module_of(&node.name, &node.op_type)))
     }
@@ -353,7 +313,7 @@ impl Units {
             self.tensors.contains_key(&weight) || self.units.iter().any(|unit| unit.node.name == name)
         };
         let wanted = if wanted.is_empty() { "node" } else { wanted };
-        let numbered = (2..).map(|number| format!("{wanted}_{number}"));
+        let numbered = (self.units.len()..).map(|number| format!("{wanted}_{number}"));
         std::iter::once(wanted.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
     }
 }
@@ -362,16 +322,17 @@ impl Units {
 fn module_of(name: &str, op_type: &str) -> String {
     let parts: Vec<&str> = name.split('/').filter(|part| !part.is_empty()).collect();
     let parts = parts.strip_suffix(&[op_type]).filter(|parts| !parts.is_empty()).unwrap_or(&parts);
-    let repeated = |at: usize| parts.get(at + 1).is_some_and(|next| next.starts_with(&format!("{}.", parts[at])));
+    let repeated =
+        |at: usize| parts.get(at + 1).is_some_and(|next| next.starts_with(&format!("{}.", parts[at])));
     let kept = (0..parts.len()).filter(|&at| !repeated(at)).map(|at| parts[at]);
     kept.collect::<Vec<_>>().join(".")
 }
 
-fn required(node: &Node, at: usize) -> Result<&str, Refusal> {
+pub(super) fn required(node: &Node, at: usize) -> Result<&str, Refusal> {
     node.input(at).ok_or_else(|| node.refuse(format!("input {at}"), "none"))
 }
 
-fn output(node: &Node) -> Result<&str, Refusal> {
+pub(super) fn output(node: &Node) -> Result<&str, Refusal> {
     let first = node.output.first().map(String::as_str);
     first.ok_or_else(|| node.refuse("an output".to_owned(), "none"))
 }
