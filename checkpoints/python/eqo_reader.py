@@ -93,12 +93,20 @@ def convolve(x, conv, codes, bias, residual):
     return np.clip((total + (1 << (shift - 1))) >> shift, 0, (1 << bits) - 1)
 
 
+def max_pool(x, pool):
+    kernel, stride = pool["kernel"], pool["stride"]
+    windows = np.lib.stride_tricks.sliding_window_view(padded(x, pool, 0), (kernel, kernel), axis=(1, 2))
+    return windows[:, ::stride, ::stride].max(axis=(3, 4))
+
+
 def logits(graph, tensors, image):
     outputs = []
     for node in graph["nodes"]:
         ((kind, op),) = node["op"].items()
         if kind == "input":
             outputs.append(image.astype(np.int64) - np.array(op["offsets"])[:, None, None])
+        elif kind == "max_pool":
+            outputs.append(max_pool(outputs[op["input"]], op))
         elif kind == "sum_pool":
             outputs.append(outputs[op["input"]].sum(axis=(1, 2), keepdims=True))
         else:

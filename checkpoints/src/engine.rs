@@ -5,7 +5,7 @@
 
 use crate::arith::requantize;
 use crate::graph::{CheckedGraph, Conv, Input, NodeId, Op, Output};
-use crate::layout::{shortcut, sum_pool};
+use crate::layout::{Tournament, max_pool, shortcut, sum_pool};
 use crate::weights::{LayerWeights, Weights};
 use crate::{Error, range};
 
@@ -53,7 +53,7 @@ impl Engine {
                     .layers
                     .get(&node.name)
                     .map(|layer| CompiledConv::new(conv, layer, graph.shape(conv.input), graph.shape(id))),
-                Op::Input(_) | Op::SumPool { .. } => None,
+                Op::Input(_) | Op::MaxPool(_) | Op::SumPool { .. } => None,
             })
             .collect();
         Self { graph, layers }
@@ -93,6 +93,10 @@ impl Engine {
     fn evaluate(&self, id: NodeId, image: &[u8], tensors: &[IntTensor]) -> Vec<i64> {
         match (&self.graph.nodes()[id].op, &self.layers[id]) {
             (Op::Conv(conv), Some(compiled)) => self.convolve(conv, compiled, id, tensors),
+            (Op::MaxPool(pool), _) => {
+                let input = &tensors[pool.input];
+                max_pool(&Tournament::new(pool, input.shape), &input.values)
+            }
             (Op::SumPool { input }, _) => {
                 let [_, height, width] = tensors[*input].shape;
                 sum_pool(height * width, &tensors[*input].values)

@@ -133,7 +133,7 @@ fn tensors_of(node: &str, conv: &Conv) -> [TensorSpec; 2] {
 fn convolutions(graph: &CheckedGraph) -> impl Iterator<Item = (&str, &Conv)> {
     graph.nodes().iter().filter_map(|node| match &node.op {
         Op::Conv(conv) => Some((node.name.as_str(), conv)),
-        Op::Input(_) | Op::SumPool { .. } => None,
+        Op::Input(_) | Op::MaxPool(_) | Op::SumPool { .. } => None,
     })
 }
 

@@ -47,12 +47,14 @@ pub struct Node {
 
 /// What a [`Node`] computes. Exhaustive on purpose: a new operation must reach every interpreter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Op {
     /// The image.
     Input(Input),
     /// Convolution or linear layer with optional residual, ending in an activation or an accumulator.
     Conv(Conv),
+    /// The largest value of every window of an activation, an activation of as many bits.
+    MaxPool(MaxPool),
     /// Sum over height and width; output `[channels, 1, 1]`. The division is folded into the next scale.
     SumPool {
         /// The activation it sums.
@@ -70,6 +72,21 @@ pub struct Input {
     pub width: usize,
     /// `round(255·mean_c)` of each channel, 0 to 255; its length is the number of channels.
     pub offsets: Vec<i16>,
+}
+
+/// `out[c][y][x]` is the largest of `kernel`x`kernel` values from `(y·stride − padding, x·stride − padding)` on; padding is
+/// left out, and would not win: activations aren't negative.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaxPool {
+    /// The activation it reads, a convolution's or another max pooling's.
+    pub input: NodeId,
+    /// Height and width of a window, 2 to 15.
+    pub kernel: usize,
+    /// Stride in both directions, 1 to 8.
+    pub stride: usize,
+    /// Padding on every side, at most half of `kernel`: every window has a value.
+    pub padding: usize,
 }
 
 /// `out[o] = (Σ_tap 2^{tap_shifts[tap][o]} · (tap's products)) + bias[o] + (shortcut << shifts[o])`, then [`Output`].

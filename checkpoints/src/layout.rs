@@ -17,9 +17,11 @@ mod direct;
 mod ring;
 mod shortcut;
 mod tiles;
+mod tournament;
 
 pub use ring::RingElement;
 pub use shortcut::{shortcut, sum_pool};
+pub use tournament::{Tournament, max_pool};
 
 use crate::graph::Conv;
 use crate::winograd::Transform;

@@ -13,7 +13,8 @@ use rand_chacha::ChaCha8Rng;
 use crate::arch::{Arch, ArchNode, ArchOp};
 use crate::engine::centre;
 use crate::format::{Checkpoint, Metadata};
-use crate::graph::{Graph, Input, Node, Op};
+use crate::graph::{Graph, Input, MaxPool, Node, Op};
+use crate::layout::Tournament;
 use crate::plan::BitPlan;
 use crate::weights::Weights;
 use crate::{Error, layout, range};
@@ -104,9 +105,9 @@ impl Network<'_> {
         match &node.op {
             ArchOp::Input { shape } => self.input(node, *shape),
             ArchOp::GlobalAvgPool { input } => Ok(self.pool(*input)),
-            ArchOp::MaxPool { .. } => {
-                let next = "Choose an architecture without max pooling.";
-                Err(Error::node(&node.name, "operation", "one that integer graphs have", "max pooling", next))
+            ArchOp::MaxPool { input, kernel, stride, padding } => {
+                let (kernel, stride, padding) = (*kernel, *stride, *padding);
+                Ok(self.max_pool(MaxPool { input: *input, kernel, stride, padding }))
             }
             ArchOp::Conv(_) | ArchOp::Linear { .. } => self.weighted(node),
         }
@@ -123,6 +124,14 @@ impl Network<'_> {
         let images = (0..IMAGES).map(|_| centre(&input, &images::draw(&mut self.rng, shape))).collect();
         self.values.push(Values { images, exponents: vec![0; channels] });
         Ok(Op::Input(input))
+    }
+
+    fn max_pool(&mut self, pool: MaxPool) -> Op {
+        let source = &self.values[pool.input];
+        let tournament = Tournament::new(&pool, self.shapes[pool.input]);
+        let images = source.images.iter().map(|image| layout::max_pool(&tournament, image)).collect();
+        self.values.push(Values { images, exponents: source.exponents.clone() });
+        Op::MaxPool(pool)
     }
 
     fn pool(&mut self, input: usize) -> Op {

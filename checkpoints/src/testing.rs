@@ -46,6 +46,15 @@ pub enum Block {
         /// Stride; the padding is `kernel / 2`.
         stride: usize,
     },
+    /// Max pooling.
+    MaxPool {
+        /// Height and width of a window.
+        kernel: usize,
+        /// Stride.
+        stride: usize,
+        /// Padding, at most half of `kernel`.
+        padding: usize,
+    },
     /// Two Winograd convolutions with the identity added.
     Identity,
     /// A strided and a Winograd convolution with an option-A shortcut (He et al. 2015, §3.3).
@@ -74,16 +83,31 @@ impl Spec {
 
     /// Every kind of node once, on an odd-sized image.
     pub fn every_kind() -> Self {
-        use Block::{Direct, Identity, OptionA, Projection, Winograd};
+        use Block::{Direct, Identity, MaxPool, OptionA, Projection, Winograd};
         let blocks = vec![
             Winograd { padding: 1 },
             OptionA,
+            MaxPool { kernel: 2, stride: 1, padding: 0 },
             Identity,
             Projection,
             Winograd { padding: 2 },
             Direct { kernel: 1, stride: 1 },
         ];
         Self::new([3, 9, 8], 5, blocks)
+    }
+
+    /// Max poolings one after the other, behind and before residual blocks, with and without padding.
+    pub fn pools() -> Self {
+        use Block::{Identity, MaxPool, OptionA};
+        let blocks = vec![
+            MaxPool { kernel: 3, stride: 2, padding: 1 },
+            Identity,
+            MaxPool { kernel: 2, stride: 1, padding: 0 },
+            MaxPool { kernel: 2, stride: 1, padding: 1 },
+            OptionA,
+            MaxPool { kernel: 2, stride: 2, padding: 0 },
+        ];
+        Self::new([2, 11, 9], 4, blocks)
     }
 
     /// A small network: images up to 12x12, up to three blocks, tiles of one size or of both; offset weights for odd seeds.
@@ -101,11 +125,15 @@ impl Spec {
 
 impl Block {
     fn random(rng: &mut ChaCha8Rng) -> Self {
-        match rng.random_range(0..5) {
+        match rng.random_range(0..6) {
             0 => Self::Winograd { padding: rng.random_range(1..=2) },
             1 => Self::Direct { kernel: rng.random_range(1..=5), stride: rng.random_range(1..=3) },
             2 => Self::Identity,
             3 => Self::OptionA,
+            4 => {
+                let kernel = rng.random_range(2..=4);
+                Self::MaxPool { kernel, stride: rng.random_range(1..=3), padding: kernel / 2 }
+            }
             _ => Self::Projection,
         }
     }

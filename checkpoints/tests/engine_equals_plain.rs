@@ -9,7 +9,7 @@ use eqo_checkpoints::Checkpoint;
 use eqo_checkpoints::arch::Arch;
 use eqo_checkpoints::arith::code_value;
 use eqo_checkpoints::engine::IntTensor;
-use eqo_checkpoints::graph::{Conv, Op, Output};
+use eqo_checkpoints::graph::{Conv, MaxPool, Op, Output};
 use eqo_checkpoints::plan::BitPlan;
 use eqo_checkpoints::testing::{Block, Spec, random_arch, random_checkpoint, random_image};
 use eqo_checkpoints::weights::LayerWeights;
@@ -20,6 +20,7 @@ use proptest::prelude::*;
 fn every_kind_of_node_equals_the_plain_sums() {
     for seed in 0..40 {
         compare(seed, &Spec::every_kind());
+        compare(seed, &Spec::pools());
         compare(seed, &Spec::every_kind().with_tiles(&[Algorithm::F4x4]).with_mid_rise());
         compare(seed, &Spec::every_kind().with_tiles(&[Algorithm::P2x2]).with_mid_rise());
     }
@@ -117,6 +118,7 @@ fn compare(seed: u64, spec: &Spec) {
                 })
                 .collect(),
             Op::Conv(_) => conv_node(&checkpoint, id, &tensors),
+            Op::MaxPool(pool) => largest(pool, &tensors[pool.input], checkpoint.graph().shape(id)),
             Op::SumPool { input } => {
                 let [_, height, width] = tensors[*input].shape;
                 let planes = tensors[*input].values.chunks(height * width);
@@ -127,6 +129,20 @@ fn compare(seed: u64, spec: &Spec) {
         assert_eq!(found, plain, "seed {seed}, node {}", node.name);
     }
     assert_eq!(engine.run(&image).unwrap(), tensors.last().unwrap().values);
+}
+
+/// The largest pixel of each window, zero padding included.
+fn largest(pool: &MaxPool, input: &IntTensor, [channels, height, width]: [usize; 3]) -> Vec<i128> {
+    let origin = |at: usize| (at * pool.stride) as isize - pool.padding as isize;
+    let places =
+        (0..channels * height * width).map(|at| (at / (height * width), at / width % height, at % width));
+    let window = |(channel, y, x): (usize, usize, usize)| {
+        let offsets = (0..pool.kernel * pool.kernel).map(|at| [at / pool.kernel, at % pool.kernel]);
+        let pixels =
+            offsets.map(|[i, j]| pixel(input, channel, [origin(y) + i as isize, origin(x) + j as isize]));
+        pixels.max().unwrap()
+    };
+    places.map(window).collect()
 }
 
 fn conv_node(checkpoint: &Checkpoint, id: usize, tensors: &[IntTensor]) -> Vec<i128> {

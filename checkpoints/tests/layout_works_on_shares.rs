@@ -74,7 +74,7 @@ fn convolutions(checkpoint: &Checkpoint) -> Vec<(&Conv, ConvLayout, [usize; 3], 
                 let (input, output) = (graph.shape(conv.input), graph.shape(id));
                 Some((conv, ConvLayout::new(conv, input, output), input, output))
             }
-            Op::Input(_) | Op::SumPool { .. } => None,
+            Op::Input(_) | Op::MaxPool(_) | Op::SumPool { .. } => None,
         })
         .collect()
 }

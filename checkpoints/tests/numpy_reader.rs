@@ -11,11 +11,12 @@ use eqo_checkpoints::Checkpoint;
 use eqo_checkpoints::testing::random_image;
 
 const READER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/eqo_reader.py");
-const FIXTURES: [&str; 4] = [
+const FIXTURES: [&str; 5] = [
     concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tiny.safetensors"),
     concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tiny-f4x4.safetensors"),
     concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tiny-taps.safetensors"),
     concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tiny-phases.safetensors"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tiny-pools.safetensors"),
 ];
 
 #[test]

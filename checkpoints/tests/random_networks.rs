@@ -18,7 +18,7 @@ fn network(name: &str, bits: [u8; 2], tiles: Algorithm, seed: u64) -> Checkpoint
 fn convs(checkpoint: &Checkpoint) -> impl Iterator<Item = (usize, &Conv)> {
     checkpoint.graph().nodes().iter().enumerate().filter_map(|(id, node)| match &node.op {
         Op::Conv(conv) => Some((id, conv)),
-        Op::Input(_) | Op::SumPool { .. } => None,
+        Op::Input(_) | Op::MaxPool(_) | Op::SumPool { .. } => None,
     })
 }
 
@@ -77,7 +77,7 @@ fn rings_are_as_wide_as_those_of_a_trained_resnet20() {
 
 #[test]
 fn every_known_architecture_keeps_its_shapes_and_the_bits_of_its_plan() {
-    for name in ["cifar-resnet8", "cifar-resnet8-b"] {
+    for name in ["cifar-resnet8", "cifar-resnet8-b", "minionn"] {
         let (arch, checkpoint) = (Arch::by_name(name, 10).unwrap(), network(name, [2, 6], F2x2, 1));
         for (id, shape) in arch.shapes().into_iter().enumerate() {
             assert_eq!(checkpoint.graph().shape(id), shape, "{name}, node {id}");

@@ -68,6 +68,7 @@ pub(crate) fn last_uses(graph: &CheckedGraph) -> Vec<NodeId> {
     for (id, node) in nodes.iter().enumerate() {
         match &node.op {
             Op::Input(_) => {}
+            Op::MaxPool(pool) => last[pool.input] = id,
             Op::SumPool { input } => last[*input] = id,
             Op::Conv(conv) => {
                 last[conv.input] = id;

@@ -1,7 +1,7 @@
 //! What a session cost, measured beside predicted, scope by scope.
 
 use eqo_checkpoints::cost::{Costs, Flow};
-use eqo_checkpoints::graph::{CheckedGraph, Op};
+use eqo_checkpoints::graph::{CheckedGraph, Conv, Op};
 
 use crate::transport::{Meter, Scope};
 
@@ -17,7 +17,7 @@ pub struct Report {
 pub struct Row {
     /// The node's name, or `handshake`, `base-ot`, `ot-extension`, `request`, `result`.
     pub name: String,
-    /// `winograd`, `direct`, `linear`, `sum_pool` or `input` for nodes, else the same as the name.
+    /// `winograd`, `direct`, `linear`, `max_pool`, `sum_pool` or `input` for nodes, else the same as the name.
     pub op: &'static str,
     /// The convolution's algorithm (`f2x2`, `direct`); empty for everything else.
     pub algorithm: &'static str,
@@ -159,12 +159,16 @@ pub fn describe(graph: &CheckedGraph, scope: Scope) -> (String, &'static str, &'
     let node = &graph.nodes()[id];
     let (op, algorithm) = match &node.op {
         Op::Input(_) => ("input", ""),
+        Op::MaxPool(_) => ("max_pool", ""),
         Op::SumPool { .. } => ("sum_pool", ""),
         Op::Conv(conv) if conv.algorithm.transform().is_some() => ("winograd", conv.algorithm.name()),
-        Op::Conv(conv) if conv.kernel == 1 && graph.shape(id)[1..] == [1, 1] => {
-            ("linear", conv.algorithm.name())
-        }
+        Op::Conv(conv) if covers_its_input(graph, conv) => ("linear", conv.algorithm.name()),
         Op::Conv(conv) => ("direct", conv.algorithm.name()),
     };
     (node.name.clone(), op, algorithm)
+}
+
+/// Whether a convolution is a linear layer: one output pixel of all input pixels.
+fn covers_its_input(graph: &CheckedGraph, conv: &Conv) -> bool {
+    graph.shape(conv.input)[1..] == [conv.kernel; 2] && conv.padding == 0
 }

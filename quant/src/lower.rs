@@ -1,7 +1,7 @@
 //! From the trained quantized network to the public graph and the private weights (DESIGN §2, §3).
 
 use eqo_checkpoints::arch::{self, Arch, ArchNode, ArchOp};
-use eqo_checkpoints::graph::{CheckedGraph, Conv, Graph, Input, Node, Op, Output, Shortcut};
+use eqo_checkpoints::graph::{CheckedGraph, Conv, Graph, Input, MaxPool, Node, Op, Output, Shortcut};
 use eqo_checkpoints::plan::BitPlan;
 use eqo_checkpoints::range;
 use eqo_checkpoints::weights::{LayerWeights, Weights};
@@ -51,7 +51,10 @@ impl Lowering<'_> {
                 offsets: normalization.offsets().to_vec(),
             })),
             ArchOp::GlobalAvgPool { input } => Ok(Op::SumPool { input: *input }),
-            ArchOp::MaxPool { .. } => Err(missing(node, "integer form of a max pooling")),
+            ArchOp::MaxPool { input, kernel, stride, padding } => {
+                let (input, kernel, stride, padding) = (*input, *kernel, *stride, *padding);
+                Ok(Op::MaxPool(MaxPool { input, kernel, stride, padding }))
+            }
             ArchOp::Conv(_) | ArchOp::Linear { .. } => {
                 let conv = node.op.as_conv().ok_or_else(|| missing(node, "weights"))?;
                 self.conv(node, &conv)

@@ -2,17 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use super::{Conv, Graph, Input, Node, NodeId, Op, Output};
+use super::{Conv, Graph, Input, MaxPool, Node, NodeId, Op, Output};
 use crate::Error;
 
 mod conv;
 
-use conv::conv_shape;
+use conv::{conv_shape, output_size};
 
 /// Largest side of an image or feature map, and largest channel count; bounds every allocation made from a graph.
 const MAX_SIZE: usize = 1 << 13;
 /// Largest number of values in one tensor.
 const MAX_ELEMENTS: usize = 1 << 26;
+/// Largest number of matches of a max pooling.
+const MAX_MATCHES: usize = 1 << 28;
 const MAX_NODES: usize = 4096;
 const MAX_CLASSES: usize = 1 << 16;
 /// Bytes of a node's, class's or graph's name.
@@ -97,6 +99,11 @@ impl CheckedGraph {
         }
     }
 
+    /// Bits of a node's activations, whether a convolution or a max pooling puts them out; `None` for other nodes.
+    pub fn activation_bits(&self, id: NodeId) -> Option<u8> {
+        activation_bits(&self.graph, id)
+    }
+
     /// Smallest and largest value of every channel of a node that isn't an accumulator; `None` for accumulators,
     /// whose range depends on the weights (see [`crate::range`]).
     pub fn value_range(&self, id: NodeId) -> Option<Vec<(i64, i64)>> {
@@ -108,6 +115,7 @@ impl CheckedGraph {
                 Output::Activation { bits, .. } => Some(vec![(0, (1 << bits) - 1); conv.out_channels]),
                 Output::Accumulator => None,
             },
+            Op::MaxPool(pool) => self.value_range(pool.input),
             Op::SumPool { input } => {
                 let [_, height, width] = self.shapes[*input];
                 let window = (height * width) as i64;
@@ -133,14 +141,43 @@ fn shape(graph: &Graph, id: NodeId, shapes: &[[usize; 3]]) -> Result<[usize; 3],
             bounded_shape(node, shape)
         }
         Op::Conv(conv) => conv_shape(graph, node, conv, shapes),
+        Op::MaxPool(pool) => pooled_shape(graph, node, pool, shapes),
         Op::SumPool { input } => {
-            let [channels, ..] = earlier(node, *input, shapes)?;
-            if !is_activation(&graph.nodes[*input].op) {
-                return Err(fault(node, "input", "an activation", "the image, a sum or an accumulator"));
-            }
+            let [channels, ..] = read_activation(graph, node, *input, shapes)?;
             Ok([channels, 1, 1])
         }
     }
+}
+
+/// The shape of an activation that a pooling reads.
+fn read_activation(
+    graph: &Graph,
+    node: &Node,
+    input: NodeId,
+    shapes: &[[usize; 3]],
+) -> Result<[usize; 3], Error> {
+    let shape = earlier(node, input, shapes)?;
+    match activation_bits(graph, input) {
+        Some(_) => Ok(shape),
+        None => Err(fault(node, "input", "an activation", "the image, a sum or an accumulator")),
+    }
+}
+
+fn pooled_shape(
+    graph: &Graph,
+    node: &Node,
+    pool: &MaxPool,
+    shapes: &[[usize; 3]],
+) -> Result<[usize; 3], Error> {
+    let shape = read_activation(graph, node, pool.input, shapes)?;
+    bounded(&node.name, "kernel", pool.kernel, 2, 15)?;
+    bounded(&node.name, "stride", pool.stride, 1, 8)?;
+    bounded(&node.name, "padding", pool.padding, 0, pool.kernel / 2)?;
+    let [height, width] = output_size(node, [pool.kernel, pool.stride, pool.padding], [shape[1], shape[2]])?;
+    // Rows come first: `crate::layout::Tournament`.
+    let matches = shape[0] * width * (shape[1] + height) * (pool.kernel - 1);
+    bounded(&node.name, "matches", matches, 1, MAX_MATCHES)?;
+    bounded_shape(node, [shape[0], height, width])
 }
 
 fn check_logits(graph: &Graph) -> Result<(), Error> {
@@ -173,15 +210,26 @@ fn widest_use(graph: &Graph, id: NodeId) -> u8 {
                     widest = widest.max(needed.unwrap_or(0));
                 }
             }
+            Op::MaxPool(pool) if pool.input == id => {
+                // Differences of two values need a sign.
+                widest = widest.max(activation_bits(graph, id).map_or(0, |bits| bits + 1));
+            }
             Op::SumPool { input } if *input == id => widest = widest.max(widest_use(graph, consumer)),
-            Op::SumPool { .. } | Op::Input(_) => {}
+            Op::MaxPool(_) | Op::SumPool { .. } | Op::Input(_) => {}
         }
     }
     widest
 }
 
-fn is_activation(op: &Op) -> bool {
-    matches!(op, Op::Conv(Conv { output: Output::Activation { .. }, .. }))
+/// Bits of an activation: a convolution's own, or those that a max pooling reads; `None` for everything else.
+///
+/// A pooling's input is an earlier node once its shape is known, so this ends.
+fn activation_bits(graph: &Graph, id: NodeId) -> Option<u8> {
+    match &graph.nodes[id].op {
+        Op::Conv(Conv { output: Output::Activation { bits, .. }, .. }) => Some(*bits),
+        Op::MaxPool(pool) => activation_bits(graph, pool.input),
+        Op::Conv(_) | Op::Input(_) | Op::SumPool { .. } => None,
+    }
 }
 
 fn earlier(node: &Node, input: NodeId, shapes: &[[usize; 3]]) -> Result<[usize; 3], Error> {

@@ -39,6 +39,10 @@ impl<Tiles: Iterator<Item = Algorithm>> Blocks<'_, Tiles> {
                 let spec = direct(self.network, x, [kernel, stride, kernel / 2], random);
                 push(self.network, spec);
             }
+            Block::MaxPool { kernel, stride, padding } => {
+                let name = format!("pool{}", x + 1);
+                self.network.max_pool(&name, x, [kernel, stride, padding]);
+            }
             Block::Identity => {
                 self.winograd(1, channels);
                 self.residual([x, 1, 0], channels);

@@ -4,7 +4,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::format::{Checkpoint, Metadata};
-use crate::graph::{Conv, Graph, Input, Node, NodeId, Op, Output, Shortcut};
+use crate::graph::{Conv, Graph, Input, MaxPool, Node, NodeId, Op, Output, Shortcut};
 use crate::range::{conv_bounds, fit_rings};
 use crate::weights::{LayerWeights, Weights};
 use crate::winograd::Algorithm;
@@ -93,6 +93,19 @@ impl Network {
         }
         self.weights.layers.insert(name.to_owned(), layer);
         self.push(name, Op::Conv(conv), shape, range)
+    }
+
+    /// Max pooling with `[kernel, stride, padding]`.
+    pub(super) fn max_pool(
+        &mut self,
+        name: &str,
+        input: NodeId,
+        [kernel, stride, padding]: [usize; 3],
+    ) -> NodeId {
+        let [channels, height, width] = self.shapes[input];
+        let out = |size: usize| (size + 2 * padding - kernel) / stride + 1;
+        let (shape, range) = ([channels, out(height), out(width)], self.ranges[input].clone());
+        self.push(name, Op::MaxPool(MaxPool { input, kernel, stride, padding }), shape, range)
     }
 
     pub(super) fn sum_pool(&mut self, name: &str, input: NodeId) -> NodeId {

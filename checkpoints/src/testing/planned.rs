@@ -15,7 +15,9 @@ pub(super) fn grow(seed: u64, arch: &Arch, plan: &BitPlan) -> Network {
                 }
             }
             ArchOp::GlobalAvgPool { input } => drop(network.sum_pool(&node.name, *input)),
-            ArchOp::MaxPool { .. } => panic!("{}: integer graphs have no max pooling", node.name),
+            ArchOp::MaxPool { input, kernel, stride, padding } => {
+                network.max_pool(&node.name, *input, [*kernel, *stride, *padding]);
+            }
             ArchOp::Input { .. } => {}
         }
     }

@@ -149,6 +149,7 @@ fn layer(graph: &CheckedGraph, costs: &Costs, scope: Scope) -> Layer {
     let conv = match scope {
         Scope::Node(id) => match &graph.nodes()[id].op {
             Op::Conv(conv) => ConvColumns::new(conv),
+            Op::MaxPool(_) => ConvColumns { act_bits: graph.activation_bits(id), ..ConvColumns::default() },
             Op::Input(_) | Op::SumPool { .. } => ConvColumns::default(),
         },
         _ => ConvColumns::default(),

@@ -107,6 +107,7 @@ impl<'w> Server<'w> {
                     masked
                 }
                 (Op::Conv(_), Some(node)) => self.conv(party, (id, material.batch), node, &shares)?,
+                (Op::MaxPool(_), _) => unreachable!("a session refuses graphs with max pooling"),
                 (Op::SumPool { input }, _) => {
                     let [_, height, width] = self.graph.shape(*input);
                     Shares::new(sum_pool(height * width, &shares[*input]))
@@ -124,7 +125,7 @@ impl<'w> Server<'w> {
     fn convolution(&self, id: NodeId, batch: usize) -> Option<Convolution<'w>> {
         match &self.graph.nodes()[id].op {
             Op::Conv(conv) => Some(Convolution::new(self.graph, id, conv, batch)),
-            Op::Input(_) | Op::SumPool { .. } => None,
+            Op::Input(_) | Op::MaxPool(_) | Op::SumPool { .. } => None,
         }
     }
 

@@ -70,6 +70,9 @@ pub(super) fn check(graph: &CheckedGraph, batch: usize) -> Result<(), Error> {
         return Err(refuse("pixels of the logits", "1".to_owned(), height * width));
     }
     for (id, node) in graph.nodes().iter().enumerate() {
+        if matches!(node.op, Op::MaxPool(_)) {
+            return Err(refuse("max poolings", "none".to_owned(), 1));
+        }
         let Op::Conv(conv) = &node.op else { continue };
         let groups = groups(conv).len();
         if groups > MAX_GROUPS {

@@ -22,7 +22,7 @@ pub(super) fn conv_shape(
     if channels != conv.in_channels {
         return Err(fault(node, "in_channels", channels, conv.in_channels));
     }
-    let [out_height, out_width] = output_size(node, conv, height, width)?;
+    let [out_height, out_width] = conv_size(node, conv, [height, width])?;
     let shape = bounded_shape(node, [conv.out_channels, out_height, out_width])?;
     check_exponents(node, conv)?;
     check_channels(node, conv)?;
@@ -33,7 +33,7 @@ pub(super) fn conv_shape(
     Ok(shape)
 }
 
-fn output_size(node: &Node, conv: &Conv, height: usize, width: usize) -> Result<[usize; 2], Error> {
+fn conv_size(node: &Node, conv: &Conv, input: [usize; 2]) -> Result<[usize; 2], Error> {
     bounded(&node.name, "out_channels", conv.out_channels, 1, MAX_SIZE)?;
     bounded(&node.name, "kernel", conv.kernel, 1, 15)?;
     bounded(&node.name, "stride", conv.stride, 1, 8)?;
@@ -41,13 +41,21 @@ fn output_size(node: &Node, conv: &Conv, height: usize, width: usize) -> Result<
     if !conv.algorithm.fits(conv.kernel, conv.stride) {
         return Err(fault(node, "algorithm", FITTING, conv.algorithm.name()));
     }
-    let out =
-        |size: usize| (size + 2 * conv.padding).checked_sub(conv.kernel).map(|room| room / conv.stride + 1);
+    output_size(node, [conv.kernel, conv.stride, conv.padding], input)
+}
+
+/// Windows `[kernel, stride, padding]` on a map `[height, width]`, in both directions.
+pub(super) fn output_size(
+    node: &Node,
+    [kernel, stride, padding]: [usize; 3],
+    [height, width]: [usize; 2],
+) -> Result<[usize; 2], Error> {
+    let out = |size: usize| (size + 2 * padding).checked_sub(kernel).map(|room| room / stride + 1);
     match (out(height), out(width)) {
         (Some(out_height), Some(out_width)) => Ok([out_height, out_width]),
         _ => {
-            let expected = format!("at most {}", height.min(width) + 2 * conv.padding);
-            Err(fault(node, "kernel", expected, conv.kernel))
+            let expected = format!("at most {}", height.min(width) + 2 * padding);
+            Err(fault(node, "kernel", expected, kernel))
         }
     }
 }
@@ -155,7 +163,7 @@ fn check_shortcut(
         ));
     }
     match &graph.nodes[shortcut.input].op {
-        Op::Conv(Conv { output: Output::Activation { .. }, .. }) => Ok(()),
+        Op::Conv(Conv { output: Output::Activation { .. }, .. }) | Op::MaxPool(_) => Ok(()),
         Op::Conv(inner) => (0..channels).try_for_each(|channel| {
             let out = channel + shortcut.channel_offset;
             let needed = conv.ring_bits[out] - shortcut.shifts[out];

@@ -45,7 +45,7 @@ fn act_bits(graph: &CheckedGraph) -> Option<f64> {
 fn convolutions(graph: &CheckedGraph) -> impl Iterator<Item = (usize, &Conv)> {
     graph.nodes().iter().enumerate().filter_map(|(id, node)| match &node.op {
         Op::Conv(conv) => Some((id, conv)),
-        Op::Input(_) | Op::SumPool { .. } => None,
+        Op::Input(_) | Op::MaxPool(_) | Op::SumPool { .. } => None,
     })
 }
 
