@@ -6,8 +6,10 @@ use super::proto::{Attribute, Node};
 /// Kernel, stride, padding.
 pub(super) type Sizes = [usize; 3];
 
-/// Largest kernel, stride or padding; far more than any network has.
-const LARGEST: i64 = 1 << 12;
+/// Largest kernel, stride and padding of the integer engine ([`eqo_checkpoints::graph`]): refused before any training.
+const LARGEST: Sizes = [15, 8, 7];
+/// More than any of these.
+const TOO_LARGE: i64 = 1 << 12;
 
 impl Node {
     /// How errors call the node.
@@ -57,20 +59,23 @@ impl Node {
         };
         let kernel = kernel.map_or_else(|| self.alike("kernel_shape", 1), Ok)?;
         let stride = self.alike("strides", 1)?;
+        let sizes = [kernel, stride, padding];
         let fits = map.iter().all(|side| side + 2 * padding >= kernel);
-        if kernel == 0 || stride == 0 || padding >= kernel || !fits {
+        let small = sizes.iter().zip(LARGEST).all(|(&size, largest)| size <= largest);
+        if kernel == 0 || stride == 0 || padding >= kernel || !fits || !small {
             let found = format!("kernel {kernel}, stride {stride}, padding {padding} on {map:?}");
-            return Err(
-                self.refuse("windows within the padded map, padding below the kernel".to_owned(), found)
+            let expected = format!(
+                "windows within the padded map, padding below the kernel, kernel, stride and padding at most {LARGEST:?}"
             );
+            return Err(self.refuse(expected, found));
         }
-        Ok([kernel, stride, padding])
+        Ok(sizes)
     }
 
     /// The number that all of a list are.
     fn alike(&self, name: &str, default: usize) -> Result<usize, Refusal> {
         let Some(list) = self.attribute(name).map(|attribute| &attribute.ints) else { return Ok(default) };
-        let first = list.first().copied().filter(|first| (0..LARGEST).contains(first));
+        let first = list.first().copied().filter(|first| (0..TOO_LARGE).contains(first));
         match first.filter(|first| list.iter().all(|other| other == first)) {
             Some(first) => Ok(usize::try_from(first).unwrap_or(default)),
             None => Err(self.refuse(

@@ -9,9 +9,13 @@ use super::units::{Units, Value, output, required};
 impl Units {
     pub(super) fn max_pool(&mut self, node: &Node) -> Result<(), Refusal> {
         let (value, [channels, height, width]) = self.map(node, 0)?;
-        let sizes @ [kernel, stride, padding] = node.sizes(None, [height, width])?;
+        let [kernel, stride, padding] = node.sizes(None, [height, width])?;
         let [rows, columns] = [height, width].map(|side| (side + 2 * padding - kernel) / stride + 1);
-        if sizes == [1, 1, 0] || value.shared && !self.is_rectified(value.unit) {
+        if kernel < 2 || 2 * padding > kernel {
+            let expected = "windows of 2 and more, padded by half of that at most".to_owned();
+            return Err(node.refuse(expected, format!("kernel {kernel}, padding {padding}")));
+        }
+        if value.shared && !self.is_rectified(value.unit) {
             return Err(node.refuse("windows over an activation".to_owned(), "another value"));
         }
         let name = self.name(node, "");
