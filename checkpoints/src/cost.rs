@@ -19,7 +19,9 @@ mod handshake;
 mod ledger;
 mod network;
 mod ot;
+mod pooling;
 mod shared;
+mod step;
 mod windows;
 mod wire;
 
@@ -38,8 +40,9 @@ pub use windows::{WINDOW_OTS, ots, windows};
 pub use wire::{FRAME_HEADER, MAX_FRAME, frame_count, packed_bytes, wire_bytes};
 
 use crate::graph::{CheckedGraph, NodeId};
-use gates::{Step, lanes, unmask};
+use gates::{ConvStep, lanes, unmask};
 use ledger::Ledger;
+use step::Step;
 
 /// The choices of a private run that change its traffic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -231,13 +234,14 @@ impl<'g> Forecast<'g> {
         for (node, step) in steps.filter_map(|(node, step)| Some((node, step?))) {
             self.ledger.set_scope(Scope::Node(node));
             step.online(&mut self.ledger);
-            if node + 1 == self.graph.nodes().len() {
-                self.reveal(&step, answer);
+            // The last node of a checked graph is a convolution.
+            if let (Step::Conv(step), true) = (&step, node + 1 == self.graph.nodes().len()) {
+                self.reveal(step, answer);
             }
         }
     }
 
-    fn reveal(&mut self, step: &Step, answer: Answer) {
+    fn reveal(&mut self, step: &ConvStep, answer: Answer) {
         match answer {
             Answer::Logits => {
                 self.ledger.set_scope(Scope::Result);

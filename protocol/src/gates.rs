@@ -13,6 +13,8 @@
 //! |---|---|---|
 //! | [`products`] | `[W·R] <- W, R` | none |
 //! | [`requantize`] | `[clamp((y + 2^(s-1)) >> s)] <- [y]`, in the ring of its readers | 3 + tree depth |
+//! | [`larger`] | `[max(f, g)] <- [f], [g]` of a bits, in the ring of a + 1 | 2 + tree depth |
+//! | [`widen`] | `[x] in Z_{2^L} <- [x] in Z_{2^w}`, top bit 0 | 1 |
 //! | [`mask`] | `x − R <- [x], R`, to the server | 1 |
 //! | [`open`] | `y <- [y]`, to the client | 1 |
 //!
@@ -29,12 +31,15 @@
 pub mod and;
 pub mod compare;
 pub mod convert;
+pub mod larger;
 pub mod mask;
 pub mod maximum;
+mod multiplier;
 pub mod open;
 pub mod products;
 pub mod requantize;
 pub mod resize;
+pub mod widen;
 
 use crate::ot::Ots;
 use crate::transport::Channel;

@@ -15,6 +15,7 @@
 
 mod client;
 mod linear;
+mod pooling;
 mod server;
 
 pub use client::{Client, ClientMaterial};

@@ -40,6 +40,21 @@ fn random_networks_equal_the_engine_bit_for_bit_and_cost_what_was_predicted() {
     }
 }
 
+#[test]
+fn networks_of_max_poolings_equal_the_engine_bit_for_bit_and_cost_what_was_predicted() {
+    for (seed, kind) in OtKind::ALL.into_iter().enumerate() {
+        check(&random_checkpoint(seed as u64, &Spec::pools()), kind, &[Infer(1 + seed % 3), Classify(2)]);
+    }
+    // Windows larger than the map, windows of padding and one value, and no overlap at all.
+    for (seed, (kernel, stride, padding)) in
+        [(5, 1, 2), (2, 2, 1), (15, 8, 7), (2, 1, 1), (3, 3, 1)].into_iter().enumerate()
+    {
+        let pool = Block::MaxPool { kernel, stride, padding };
+        let spec = Spec::new([1, 3, 5], 3, vec![pool, pool, Block::Identity]);
+        check(&random_checkpoint(seed as u64, &spec), OtKind::SoftSpoken4, &[Infer(2), Classify(1)]);
+    }
+}
+
 /// On sides that are no multiple of a tile's outputs.
 #[test]
 fn networks_of_larger_tiles_equal_the_engine_bit_for_bit_and_cost_what_was_predicted() {
@@ -86,7 +101,7 @@ fn report_names_every_scope_once_in_protocol_order() {
     assert_eq!(names.last(), Some(&"result"));
     assert_eq!(names.len(), checkpoint.graph().nodes().len() + 5);
     let ops: Vec<&str> = session.client.rows.iter().map(|row| row.op).collect();
-    for op in ["winograd", "direct", "linear", "sum_pool", "input"] {
+    for op in ["winograd", "direct", "linear", "max_pool", "sum_pool", "input"] {
         assert!(ops.contains(&op), "{op} in {ops:?}");
     }
     let online = |name: &str| session.client.rows.iter().find(|row| row.name == name).unwrap().online.bytes();

@@ -1,15 +1,15 @@
 //! What each gate of the private protocol sends, as a function of public shapes. The gates themselves, with proofs, are
 //! in `eqo-protocol`; a test there requires every byte, frame and round to equal these. Products of caller's counts saturate.
 //!
-//! A convolution's node has an offline part of three flights ([`offer`], [`choose`], [`correct`]), which several
-//! nodes share, and an online part ([`online`]).
+//! A convolution's node has an offline part of three flights ([`ConvStep::offer`], [`ConvStep::choose`],
+//! [`ConvStep::correct`]), which several nodes share, and an online part ([`ConvStep::online`]).
 
 use super::comparison::Comparison;
 use super::groups::{Group, groups};
 use super::ledger::{Ledger, Ots, Sender};
 use super::shared::{Gate, place_bits, top1};
 use super::wire::packed_bytes;
-use crate::graph::{CheckedGraph, Conv, NodeId, Op, Output};
+use crate::graph::{CheckedGraph, Conv, NodeId, Output};
 use crate::layout::ConvLayout;
 
 /// XOR-shared bits of an element whose additive shares are prepared: those that mask "in range", the carry, their product,
@@ -20,7 +20,7 @@ pub const MASK_BITS: u64 = 4;
 pub const OPENED_BITS: u64 = 3;
 
 /// One convolution for a batch.
-pub(super) struct Step<'g> {
+pub(super) struct ConvStep<'g> {
     conv: &'g Conv,
     /// Columns times batch: elements of a row of the products.
     lanes: u64,
@@ -31,17 +31,20 @@ pub(super) struct Step<'g> {
 struct Activation {
     /// The comparison of each group, and its elements.
     trees: Vec<(Comparison, u64)>,
-    elements: u64,
-    /// w = a + 1.
-    narrow: u64,
-    /// L: the ring of all its readers.
-    wide: u64,
+    output: Widening,
 }
 
-impl<'g> Step<'g> {
-    /// `None` for nodes that aren't convolutions: they are local.
-    pub(super) fn new(graph: &'g CheckedGraph, id: NodeId, batch: usize) -> Option<Self> {
-        let Op::Conv(conv) = &graph.nodes()[id].op else { return None };
+/// Activations on their way from the ring that they are computed in to that of their readers.
+pub(super) struct Widening {
+    pub(super) elements: u64,
+    /// w = a + 1.
+    pub(super) narrow: u64,
+    /// L: the ring of all readers.
+    pub(super) wide: u64,
+}
+
+impl<'g> ConvStep<'g> {
+    pub(super) fn new(graph: &'g CheckedGraph, id: NodeId, conv: &'g Conv, batch: usize) -> Self {
         let shape = graph.shape(id);
         let columns = ConvLayout::new(conv, graph.shape(conv.input), shape).columns();
         let activation = match conv.output {
@@ -52,24 +55,27 @@ impl<'g> Step<'g> {
                 };
                 Some(Activation {
                     trees: groups(conv).iter().map(tree).collect(),
-                    elements: plane.saturating_mul(shape[0] as u64),
-                    narrow: u64::from(bits) + 1,
-                    wide: u64::from(graph.extension_bits(id)),
+                    output: Widening {
+                        elements: plane.saturating_mul(shape[0] as u64),
+                        narrow: u64::from(bits) + 1,
+                        wide: u64::from(graph.extension_bits(id)),
+                    },
                 })
             }
             Output::Accumulator => None,
         };
-        Some(Self { conv, lanes: lanes(columns, batch), activation })
+        Self { conv, lanes: lanes(columns, batch), activation }
     }
 
     /// The random OTs it takes, all in its offline part.
     pub(super) fn ots(&self) -> Ots {
         let mut ots = Ots { server_sends: 0, client_sends: self.weight_bits() };
         if let Some(activation) = &self.activation {
-            let shared = activation.sum(|tree| tree.joints.len() as u64).saturating_add(activation.elements);
-            let choices = activation.client_choices().saturating_add(activation.extended());
+            let shared =
+                activation.sum(|tree| tree.joints.len() as u64).saturating_add(activation.output.elements);
+            let choices = activation.client_choices().saturating_add(activation.output.widened());
             ots += Ots { server_sends: shared, client_sends: shared };
-            ots += Ots { server_sends: choices, client_sends: activation.elements };
+            ots += Ots { server_sends: choices, client_sends: activation.output.elements };
         }
         ots
     }
@@ -78,7 +84,7 @@ impl<'g> Step<'g> {
     pub(super) fn offer(&self, ledger: &mut Ledger) {
         ledger.send(Sender::Server, packed_bytes(self.weight_bits()));
         if let Some(activation) = &self.activation {
-            ledger.send(Sender::Server, packed_bytes(activation.elements));
+            ledger.send(Sender::Server, packed_bytes(activation.output.elements));
         }
     }
 
@@ -88,34 +94,34 @@ impl<'g> Step<'g> {
         ledger.send(Sender::Client, packed_bytes(self.lanes.saturating_mul(row)));
         if let Some(activation) = &self.activation {
             ledger.send(Sender::Client, packed_bytes(activation.client_choices()));
-            ledger.send(Sender::Client, packed_bytes(activation.elements.saturating_mul(activation.narrow)));
+            ledger.send(
+                Sender::Client,
+                packed_bytes(activation.output.elements.saturating_mul(activation.output.narrow)),
+            );
         }
     }
 
     /// Offline, server to client: additive shares of the mask bits, and of the products that extensions need.
     pub(super) fn correct(&self, ledger: &mut Ledger) {
         if let Some(activation) = &self.activation {
-            let masks = activation.elements.saturating_mul(MASK_BITS * (activation.narrow - 1));
+            let masks = activation.output.elements.saturating_mul(MASK_BITS * (activation.output.narrow - 1));
             ledger.send(Sender::Server, packed_bytes(masks));
-            let wraps =
-                activation.extended().saturating_mul(activation.wide.saturating_sub(activation.narrow));
-            ledger.send(Sender::Server, packed_bytes(wraps));
+            activation.output.correct(ledger);
         }
     }
 
     /// Online, from accumulators to masked activations.
     pub(super) fn online(&self, ledger: &mut Ledger) {
         let Some(activation) = &self.activation else { return };
-        let elements = activation.elements;
+        let elements = activation.output.elements;
         ledger.send(Sender::Server, packed_bytes(activation.sum(|tree| tree.leaf_message_bits() as u64)));
-        ledger.send(Sender::Server, packed_bytes(elements.saturating_mul(activation.narrow)));
+        ledger.send(Sender::Server, packed_bytes(elements.saturating_mul(activation.output.narrow)));
         let levels = activation.trees.iter().map(|(tree, _)| tree.levels()).max().unwrap_or(0);
         for level in 0..levels {
             ledger.exchange(packed_bytes(activation.sum(|tree| tree.opened_at(level) as u64)));
         }
         ledger.exchange(packed_bytes(elements.saturating_mul(OPENED_BITS)));
-        ledger.exchange(packed_bytes(activation.extended()));
-        unmask(ledger, elements, activation.wide);
+        activation.output.online(ledger);
     }
 
     /// The place of the largest logit, and its opening to the client; it takes further random OTs.
@@ -144,12 +150,26 @@ impl Activation {
 
     /// Bits by which the client chooses: its shares below the sign, and its shares of the mask bits.
     fn client_choices(&self) -> u64 {
-        self.sum(|tree| tree.leaf_ots() as u64).saturating_add(self.elements.saturating_mul(MASK_BITS))
+        self.sum(|tree| tree.leaf_ots() as u64).saturating_add(self.output.elements.saturating_mul(MASK_BITS))
+    }
+}
+
+impl Widening {
+    /// How many elements get a wider ring, with a random OT of the server's each.
+    pub(super) fn widened(&self) -> u64 {
+        if self.wide > self.narrow { self.elements } else { 0 }
     }
 
-    /// How many elements need an extension.
-    fn extended(&self) -> u64 {
-        if self.wide > self.narrow { self.elements } else { 0 }
+    /// Offline, server to client: what the wraps need.
+    pub(super) fn correct(&self, ledger: &mut Ledger) {
+        let wraps = self.widened().saturating_mul(self.wide.saturating_sub(self.narrow));
+        ledger.send(Sender::Server, packed_bytes(wraps));
+    }
+
+    /// Online: the wraps, and the mask that the readers know.
+    pub(super) fn online(&self, ledger: &mut Ledger) {
+        ledger.exchange(packed_bytes(self.widened()));
+        unmask(ledger, self.elements, self.wide);
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::gates::Step;
 use super::ledger::Ots;
+use super::step::Step;
 use crate::graph::{CheckedGraph, NodeId};
 
 /// Random OTs of a window, at most, unless a single node takes more: what bounds the memory of the offline phase. More

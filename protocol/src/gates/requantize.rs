@@ -12,8 +12,7 @@
 //! The three bits are opened under random masks β, κ, γ, of which additive shares exist in Z_{2^w} (offline):
 //! `u = d_u + (1 − 2d_u)·β` and so on, so `u·k` needs `β·κ`, and `u·T` needs `β·T`: its client part is prepared, its server part
 //! is one COT whose choice (the client's share of β) is fixed beforehand and whose correction travels with the leaves.
-//! Then the wrap of the shares in Z_{2^w}, which is `m_s ∨ m_c` of their top bits because x < 2^a, takes one masked exchange
-//! against a prepared product of bits, and gives shares in Z_{2^L}.
+//! Then the shares are [widened](super::widen) to Z_{2^L}, x being less than 2^a.
 //!
 //! *Range*: `−2^(l−1) + 2^(a+s) <= y < 2^(l−1) − 2^(s−1)`, which the range proof grants; `s + a < l`.
 //! *Privacy*: everything opened is masked by a uniform bit used once; corrections by unknown pads.
@@ -24,24 +23,18 @@
 mod client;
 mod server;
 
+pub use client::{ClientChosen, ClientDrawn, ClientPrepared};
 use eqo_checkpoints::arith::mask;
 use eqo_checkpoints::cost::{Group, MASK_BITS, OPENED_BITS};
-use zeroize::Zeroizing;
-
-pub use client::{ClientChosen, ClientDrawn, ClientPrepared};
 pub use server::{ServerCorrecting, ServerDrawn, ServerPrepared};
 
 use super::Party;
 use super::compare::{Carries, Section};
+use super::multiplier::{Bits, Narrow};
+use super::widen::{Widening, Wraps};
 use crate::Error;
 use crate::ot::BitTriples;
 use crate::ring::pack::{pack_bits, unpack_bits};
-
-/// A bit for each element, wiped when dropped.
-type Bits = Zeroizing<Vec<bool>>;
-
-/// Elements of Z_{2^w}; w is at most 9.
-type Narrow = Zeroizing<Vec<u16>>;
 
 /// The public shape of one requantization.
 pub struct Requantization {
@@ -73,12 +66,6 @@ struct Masks {
     saturated: Bits,
     /// Additive shares of β, κ, β·κ, γ, one after the other.
     shares: Narrow,
-}
-
-/// Products of two random bits, one known to each party, in Z_{2^(L−w)}; empty if L <= w.
-struct Wraps {
-    own: Bits,
-    product: Zeroizing<Vec<u64>>,
 }
 
 /// XOR shares of the three bits of every element that decide its activation, and the shares of T and β·T.
@@ -120,13 +107,8 @@ impl Requantization {
         self.act_bits + 1
     }
 
-    fn extension_bits(&self) -> u32 {
-        u32::from(self.wide.saturating_sub(self.narrow()))
-    }
-
-    /// How many wraps are prepared.
-    fn wraps(&self) -> usize {
-        if self.extension_bits() > 0 { self.elements() } else { 0 }
+    fn widening(&self) -> Widening {
+        Widening { elements: self.elements(), narrow: self.narrow(), wide: self.wide }
     }
 
     /// `T = (y mod 2^l) >> s` of a party's shares.
@@ -175,31 +157,7 @@ impl Requantization {
             scaled.wrapping_add(carried).wrapping_add(saturated) & mask(self.narrow())
         };
         let narrow = (0..count).map(activation).collect();
-        self.extend(party, common.wraps, narrow)
-    }
-
-    /// From Z_{2^w} to Z_{2^L}, the top bit of the activations being zero.
-    fn extend(&self, party: &mut Party, wraps: Wraps, mut shares: Vec<u64>) -> Result<Vec<u64>, Error> {
-        if self.extension_bits() == 0 {
-            return Ok(shares);
-        }
-        let top = |share: &u64| share >> self.act_bits & 1 == 1;
-        let tops: Vec<bool> = shares.iter().map(top).collect();
-        let mine: Vec<bool> = xor(&tops, &wraps.own).collect();
-        let theirs = unpack_bits(&party.channel.exchange(pack_bits(&mine))?, mine.len());
-        let server = party.is_server();
-        for (i, share) in shares.iter_mut().enumerate() {
-            let [own_top, own_mask, mine, theirs] =
-                [tops[i], wraps.own[i], mine[i], theirs[i]].map(u64::from);
-            // With tops d ⊕ a and e ⊕ b: m_s·m_c = e·m_s + d·(1 − 2e)·b + (1 − 2d)(1 − 2e)·ab, where the server knows the first
-            // term and the client the second.
-            let sign = |bit: u64| 1_u64.wrapping_sub(2 * bit);
-            let known = if server { theirs * own_top } else { (theirs * own_mask).wrapping_mul(sign(mine)) };
-            let product =
-                known.wrapping_add(wraps.product[i].wrapping_mul(sign(mine)).wrapping_mul(sign(theirs)));
-            *share = share.wrapping_sub(own_top.wrapping_sub(product) << self.narrow());
-        }
-        Ok(shares)
+        self.widening().run(party, common.wraps, narrow)
     }
 }
 

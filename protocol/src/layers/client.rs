@@ -6,6 +6,7 @@ use eqo_checkpoints::layout::sum_pool;
 use rand::Rng;
 
 use super::linear::{Activation, Convolution};
+use super::pooling::{self, Pooling};
 use super::{Enter, Shares, enter, extend_stock, last_uses, ots_of};
 use crate::Error;
 use crate::gates::Party;
@@ -33,16 +34,26 @@ pub struct ClientMaterial {
 /// One activation of a prepared inference.
 struct Masked {
     node: NodeId,
-    step: Activation,
-    prepared: ClientPrepared,
+    ready: Ready,
     mask: Shares,
 }
 
-/// A node's state between the messages of its window.
-struct Drawn<'g> {
-    convolution: Convolution<'g>,
-    products: OfferedOts,
-    activation: Option<(Activation, ClientDrawn)>,
+/// A node's state after the first message of its window.
+enum Drawn<'g> {
+    Conv { convolution: Convolution<'g>, products: OfferedOts, activation: Option<(Activation, ClientDrawn)> },
+    MaxPool(Pooling, pooling::ClientDrawn),
+}
+
+/// What puts out an activation, after the second message.
+enum Chosen {
+    Requantization(Activation, ClientChosen),
+    Pooling(pooling::ClientChosen),
+}
+
+/// What puts out an activation, prepared.
+enum Ready {
+    Requantization(Activation, ClientPrepared),
+    Pooling(pooling::ClientReady),
 }
 
 /// The client's shares of all tensors while it prepares: masks, and what follows from them.
@@ -76,35 +87,16 @@ impl Client<'_> {
             let (mut drawn, mut chosen) = (drawn.into_iter(), Vec::new());
             for node in window {
                 enter(party, entered, Scope::Offline(node));
-                let share = match &self.graph.nodes()[node].op {
-                    Op::Input(_) => {
-                        image = self.random(party, node, batch);
-                        image.clone()
-                    }
-                    Op::MaxPool(_) => unreachable!("a session refuses graphs with max pooling"),
-                    Op::SumPool { input } => {
-                        let [_, height, width] = self.graph.shape(*input);
-                        Shares::new(sum_pool(height * width, &masks.shares[*input]))
-                    }
-                    Op::Conv(_) => {
-                        let Some(drawn) = drawn.next() else { unreachable!("every convolution is drawn") };
-                        let (accumulators, state) = choose(party, drawn, &masks.shares)?;
-                        match state {
-                            Some((step, state)) => {
-                                let mask = self.random(party, node, batch);
-                                chosen.push((node, step, state, mask.clone()));
-                                mask
-                            }
-                            None => accumulators,
-                        }
-                    }
-                };
+                let (share, state) = self.share(party, node, batch, (&mut drawn, &masks.shares))?;
+                if node == 0 {
+                    image = share.clone();
+                }
+                chosen.extend(state.map(|state| (node, state, share.clone())));
                 masks.push(share);
             }
-            for (node, step, state, mask) in chosen {
+            for (node, state, mask) in chosen {
                 enter(party, entered, Scope::Offline(node));
-                let prepared = step.gate.client_correct(party, state)?;
-                activations.push(Masked { node, step, prepared, mask });
+                activations.push(Masked { node, ready: state.correct(party)?, mask });
             }
         }
         let logits = masks.shares.pop().unwrap_or_default();
@@ -125,24 +117,63 @@ impl Client<'_> {
     ) -> Result<Shares, Error> {
         enter(party, entered, Scope::Node(0));
         send_masked(party, self.graph.extension_bits(0), pixels, &material.image)?;
-        for Masked { node, step, prepared, mask } in material.activations {
+        for Masked { node, ready, mask } in material.activations {
             enter(party, entered, Scope::Node(node));
-            let activations = Shares::new(step.gate.client_run(party, prepared)?);
-            send_masked(party, self.graph.extension_bits(node), &step.restore(&activations), &mask)?;
+            let activations = ready.run(party)?;
+            send_masked(party, self.graph.extension_bits(node), &activations, &mask)?;
         }
         Ok(material.logits)
     }
 
     fn draw(&self, party: &mut Party, node: NodeId, batch: usize) -> Result<Option<Drawn<'_>>, Error> {
-        let Op::Conv(conv) = &self.graph.nodes()[node].op else { return Ok(None) };
-        let convolution = Convolution::new(self.graph, node, conv, batch);
-        let products = convolution.products().client_draw(party)?;
-        let draw = |step: Activation| {
-            let drawn = step.gate.client_draw(party)?;
-            Ok::<_, Error>((step, drawn))
+        match &self.graph.nodes()[node].op {
+            Op::Conv(conv) => {
+                let convolution = Convolution::new(self.graph, node, conv, batch);
+                let products = convolution.products().client_draw(party)?;
+                let draw = |step: Activation| {
+                    let drawn = step.gate.client_draw(party)?;
+                    Ok::<_, Error>((step, drawn))
+                };
+                let activation = convolution.activation().map(draw).transpose()?;
+                Ok(Some(Drawn::Conv { convolution, products, activation }))
+            }
+            Op::MaxPool(pool) => {
+                let pooling = Pooling::new(self.graph, node, pool, batch);
+                let drawn = pooling.client_draw(party)?;
+                Ok(Some(Drawn::MaxPool(pooling, drawn)))
+            }
+            Op::Input(_) | Op::SumPool { .. } => Ok(None),
+        }
+    }
+
+    /// The client's share of a node's output, and what is to be corrected; `drawn` and the shares of earlier nodes are given.
+    fn share<'g>(
+        &self,
+        party: &mut Party,
+        node: NodeId,
+        batch: usize,
+        (drawn, shares): (&mut impl Iterator<Item = Drawn<'g>>, &[Shares]),
+    ) -> Result<(Shares, Option<Chosen>), Error> {
+        if let Op::SumPool { input } = &self.graph.nodes()[node].op {
+            let [_, height, width] = self.graph.shape(*input);
+            return Ok((Shares::new(sum_pool(height * width, &shares[*input])), None));
+        }
+        if node == 0 {
+            return Ok((self.random(party, node, batch), None));
+        }
+        let state = match (drawn.next(), &self.graph.nodes()[node].op) {
+            (Some(Drawn::MaxPool(pooling, drawn)), Op::MaxPool(pool)) => {
+                Chosen::Pooling(pooling.client_choose(party, drawn, &shares[pool.input])?)
+            }
+            (Some(Drawn::Conv { convolution, products, activation }), _) => {
+                match choose(party, convolution, (products, activation), shares)? {
+                    (_, Some((step, state))) => Chosen::Requantization(step, state),
+                    (accumulators, None) => return Ok((accumulators, None)),
+                }
+            }
+            _ => unreachable!("every convolution and max pooling is drawn"),
         };
-        let activation = convolution.activation().map(draw).transpose()?;
-        Ok(Some(Drawn { convolution, products, activation }))
+        Ok((self.random(party, node, batch), Some(state)))
     }
 
     /// A uniform tensor of a node's shape.
@@ -155,10 +186,10 @@ impl Client<'_> {
 /// The client's accumulators, and its activation's state.
 fn choose(
     party: &mut Party,
-    drawn: Drawn,
+    convolution: Convolution,
+    (products, activation): (OfferedOts, Option<(Activation, ClientDrawn)>),
     shares: &[Shares],
 ) -> Result<(Shares, Option<(Activation, ClientChosen)>), Error> {
-    let Drawn { convolution, products, activation } = drawn;
     let rows = convolution.rows(&shares[convolution.conv.input]);
     let mut accumulators = convolution.accumulate(convolution.products().client(party, products, &rows)?);
     convolution.add_shortcut(shares, &mut accumulators);
@@ -168,6 +199,31 @@ fn choose(
     };
     let state = activation.map(choose).transpose()?;
     Ok((accumulators, state))
+}
+
+impl Chosen {
+    fn correct(self, party: &mut Party) -> Result<Ready, Error> {
+        Ok(match self {
+            Self::Requantization(step, state) => {
+                let prepared = step.gate.client_correct(party, state)?;
+                Ready::Requantization(step, prepared)
+            }
+            Self::Pooling(state) => Ready::Pooling(state.correct(party)?),
+        })
+    }
+}
+
+impl Ready {
+    /// The client's shares of the activations, in the ring of their readers.
+    fn run(self, party: &mut Party) -> Result<Shares, Error> {
+        match self {
+            Self::Requantization(step, prepared) => {
+                let activations = Shares::new(step.gate.client_run(party, prepared)?);
+                Ok(step.restore(&activations))
+            }
+            Self::Pooling(ready) => ready.run(party),
+        }
+    }
 }
 
 impl Masks {

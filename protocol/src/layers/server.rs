@@ -6,6 +6,7 @@ use eqo_checkpoints::layout::sum_pool;
 use eqo_checkpoints::weights::{LayerWeights, Weights};
 
 use super::linear::{Activation, Convolution, add};
+use super::pooling::{self, Pooling, ServerOffered, ServerReady};
 use super::{Enter, Shares, enter, extend_stock, last_uses, ots_of};
 use crate::Error;
 use crate::gates::Party;
@@ -23,22 +24,32 @@ pub struct Server<'w> {
 /// The server's part of a prepared inference. It serves once: [`Server::infer`] takes it by value.
 pub struct ServerMaterial {
     batch: usize,
-    /// For each convolution.
+    /// For each convolution and max pooling.
     nodes: Vec<Option<Node>>,
 }
 
-struct Node {
+enum Node {
+    Conv(ConvNode),
+    MaxPool(ServerReady),
+}
+
+struct ConvNode {
     /// Share of the accumulators of the client's masks.
     masked: Shares,
     activation: Option<(Activation, ServerPrepared)>,
 }
 
-/// A node's state between the messages of its window.
-struct Drawn<'g> {
-    node: NodeId,
-    convolution: Convolution<'g>,
-    products: ChosenOts,
-    activation: Option<(Activation, ServerDrawn)>,
+/// A node's state after the first message of its window.
+enum Drawn<'g> {
+    Conv { convolution: Convolution<'g>, products: ChosenOts, activation: Option<(Activation, ServerDrawn)> },
+    MaxPool(Pooling, pooling::ServerDrawn),
+}
+
+/// A node's state after the second message.
+enum Offered {
+    /// The share of its accumulators, and its activation's state.
+    Conv(Shares, Option<(Activation, ServerCorrecting)>),
+    MaxPool(ServerOffered),
 }
 
 impl<'w> Server<'w> {
@@ -64,21 +75,16 @@ impl<'w> Server<'w> {
             let mut drawn = Vec::new();
             for node in window {
                 enter(party, entered, Scope::Offline(node));
-                drawn.extend(self.draw(party, node, batch)?);
+                drawn.extend(self.draw(party, node, batch)?.map(|drawn| (node, drawn)));
             }
             let mut offered = Vec::new();
-            for drawn in drawn {
-                enter(party, entered, Scope::Offline(drawn.node));
-                offered.push(offer(party, drawn)?);
-            }
-            for (node, masked, state) in offered {
+            for (node, drawn) in drawn {
                 enter(party, entered, Scope::Offline(node));
-                let correct = |(step, state): (Activation, _)| {
-                    let prepared = step.gate.server_correct(party, state)?;
-                    Ok::<_, Error>((step, prepared))
-                };
-                let activation = state.map(correct).transpose()?;
-                nodes[node] = Some(Node { masked, activation });
+                offered.push((node, drawn.offer(party)?));
+            }
+            for (node, offered) in offered {
+                enter(party, entered, Scope::Offline(node));
+                nodes[node] = Some(offered.correct(party)?);
             }
         }
         Ok(ServerMaterial { batch, nodes })
@@ -106,13 +112,21 @@ impl<'w> Server<'w> {
                     add_masked(party, self.graph.extension_bits(0), &mut masked)?;
                     masked
                 }
-                (Op::Conv(_), Some(node)) => self.conv(party, (id, material.batch), node, &shares)?,
-                (Op::MaxPool(_), _) => unreachable!("a session refuses graphs with max pooling"),
+                (Op::Conv(_), Some(Node::Conv(node))) => {
+                    self.conv(party, (id, material.batch), node, &shares)?
+                }
+                (Op::MaxPool(pool), Some(Node::MaxPool(ready))) => {
+                    let mut masked = ready.run(party, &shares[pool.input])?;
+                    add_masked(party, self.graph.extension_bits(id), &mut masked)?;
+                    masked
+                }
                 (Op::SumPool { input }, _) => {
                     let [_, height, width] = self.graph.shape(*input);
                     Shares::new(sum_pool(height * width, &shares[*input]))
                 }
-                (Op::Conv(_), None) => unreachable!("every convolution is prepared"),
+                (Op::Conv(_) | Op::MaxPool(_), _) => {
+                    unreachable!("every such node is prepared as what it is")
+                }
             };
             shares.push(output);
             for (earlier, _) in last_use.iter().enumerate().filter(|(_, last)| **last == id) {
@@ -130,6 +144,11 @@ impl<'w> Server<'w> {
     }
 
     fn draw(&self, party: &mut Party, node: NodeId, batch: usize) -> Result<Option<Drawn<'w>>, Error> {
+        if let Op::MaxPool(pool) = &self.graph.nodes()[node].op {
+            let pooling = Pooling::new(self.graph, node, pool, batch);
+            let drawn = pooling.server_draw(party)?;
+            return Ok(Some(Drawn::MaxPool(pooling, drawn)));
+        }
         let Some(convolution) = self.convolution(node, batch) else { return Ok(None) };
         let products = convolution.products().server_draw(party, &self.layer(node).codes)?;
         let draw = |step: Activation| {
@@ -137,7 +156,7 @@ impl<'w> Server<'w> {
             Ok::<_, Error>((step, drawn))
         };
         let activation = convolution.activation().map(draw).transpose()?;
-        Ok(Some(Drawn { node, convolution, products, activation }))
+        Ok(Some(Drawn::Conv { convolution, products, activation }))
     }
 
     /// The server's share of the node's output `[batch][out][height][width]`: masked activations, or accumulators.
@@ -145,7 +164,7 @@ impl<'w> Server<'w> {
         &self,
         party: &mut Party,
         (id, batch): (NodeId, usize),
-        node: Node,
+        node: ConvNode,
         shares: &[Shares],
     ) -> Result<Shares, Error> {
         let Some(convolution) = self.convolution(id, batch) else {
@@ -174,15 +193,33 @@ impl<'w> Server<'w> {
     }
 }
 
-/// What a node's second message gives: the share of its accumulators, and its activation's state.
-type Offered = (NodeId, Shares, Option<(Activation, ServerCorrecting)>);
+impl Drawn<'_> {
+    fn offer(self, party: &mut Party) -> Result<Offered, Error> {
+        let (convolution, products, activation) = match self {
+            Self::Conv { convolution, products, activation } => (convolution, products, activation),
+            Self::MaxPool(pooling, drawn) => {
+                return Ok(Offered::MaxPool(pooling.server_offer(party, drawn)?));
+            }
+        };
+        let masked = convolution.accumulate(convolution.products().server(party, products)?);
+        let offer = |(step, drawn): (Activation, ServerDrawn)| {
+            let state = step.gate.server_offer(party, drawn)?;
+            Ok::<_, Error>((step, state))
+        };
+        Ok(Offered::Conv(masked, activation.map(offer).transpose()?))
+    }
+}
 
-fn offer(party: &mut Party, drawn: Drawn) -> Result<Offered, Error> {
-    let Drawn { node, convolution, products, activation } = drawn;
-    let masked = convolution.accumulate(convolution.products().server(party, products)?);
-    let offer = |(step, drawn): (Activation, ServerDrawn)| {
-        let state = step.gate.server_offer(party, drawn)?;
-        Ok::<_, Error>((step, state))
-    };
-    Ok((node, masked, activation.map(offer).transpose()?))
+impl Offered {
+    fn correct(self, party: &mut Party) -> Result<Node, Error> {
+        let (masked, state) = match self {
+            Self::Conv(masked, state) => (masked, state),
+            Self::MaxPool(offered) => return Ok(Node::MaxPool(offered.correct(party)?)),
+        };
+        let correct = |(step, state): (Activation, _)| {
+            let prepared = step.gate.server_correct(party, state)?;
+            Ok::<_, Error>((step, prepared))
+        };
+        Ok(Node::Conv(ConvNode { masked, activation: state.map(correct).transpose()? }))
+    }
 }

@@ -1,8 +1,8 @@
 //! What a party is willing to hold in memory, whatever graph the other one names.
 
-use eqo_checkpoints::cost::{self, Group, groups};
-use eqo_checkpoints::graph::{CheckedGraph, NodeId, Op, Output};
-use eqo_checkpoints::layout::ConvLayout;
+use eqo_checkpoints::cost::{self, Comparison, Group, groups};
+use eqo_checkpoints::graph::{CheckedGraph, Conv, MaxPool, NodeId, Op, Output};
+use eqo_checkpoints::layout::{ConvLayout, Tournament};
 
 use crate::Error;
 use crate::layers::last_uses;
@@ -48,15 +48,36 @@ pub(super) fn most_prepared(graph: &CheckedGraph) -> usize {
 fn prepared_bytes(graph: &CheckedGraph, id: NodeId) -> usize {
     let [channels, height, width] = graph.shape(id);
     let masks = 16 * channels * height * width;
-    let Op::Conv(conv) = &graph.nodes()[id].op else { return masks };
-    let Output::Activation { bits, .. } = conv.output else { return masks };
+    masks
+        + match &graph.nodes()[id].op {
+            Op::Conv(conv) => requantization_bytes(conv, height * width),
+            Op::MaxPool(pool) => pooling_bytes(graph, id, pool),
+            Op::Input(_) | Op::SumPool { .. } => 0,
+        }
+}
+
+fn requantization_bytes(conv: &Conv, plane: usize) -> usize {
+    let Output::Activation { bits, .. } = conv.output else { return 0 };
     let of_group = |group: &Group| {
-        let tree = group.comparison(bits);
-        let leaves = tree.leaf_message_bits() / 8 + tree.digits.len();
-        // A joint AND has a triple of three bytes; the masks, the multipliers and the wrap some 40.
-        group.channels.len() * height * width * (leaves + 3 * tree.joints.len() + 40)
+        // The masks, the multipliers and the wrap.
+        group.channels.len() * plane * (comparison_bytes(&group.comparison(bits)) + 40)
     };
-    masks + groups(conv).iter().map(of_group).sum::<usize>()
+    groups(conv).iter().map(of_group).sum()
+}
+
+fn pooling_bytes(graph: &CheckedGraph, id: NodeId, pool: &MaxPool) -> usize {
+    let [channels, height, width] = graph.shape(id);
+    let tree = Comparison::carry_only(graph.activation_bits(id).unwrap_or(1));
+    let input = graph.shape(pool.input);
+    let matches: usize = Tournament::new(pool, input).matches().iter().sum();
+    // A copy of the mask, of each match the multiplier, the lead and the winner's mask, the wraps.
+    let copy = 8 * input.iter().product::<usize>();
+    copy + channels * matches * (comparison_bytes(&tree) + 20) + 10 * channels * height * width
+}
+
+/// Of one element: leaves, and a triple of three bytes for each joint AND.
+fn comparison_bytes(tree: &Comparison) -> usize {
+    tree.leaf_message_bits() / 8 + tree.digits.len() + 3 * tree.joints.len()
 }
 
 /// # Errors
@@ -70,37 +91,19 @@ pub(super) fn check(graph: &CheckedGraph, batch: usize) -> Result<(), Error> {
         return Err(refuse("pixels of the logits", "1".to_owned(), height * width));
     }
     for (id, node) in graph.nodes().iter().enumerate() {
-        if matches!(node.op, Op::MaxPool(_)) {
-            return Err(refuse("max poolings", "none".to_owned(), 1));
+        if let Op::Conv(conv) = &node.op {
+            check_conv(graph, id, conv, batch)?;
         }
-        let Op::Conv(conv) = &node.op else { continue };
-        let groups = groups(conv).len();
-        if groups > MAX_GROUPS {
-            return Err(refuse("rings and shifts of a layer", format!("at most {MAX_GROUPS}"), groups));
-        }
-        let lanes = ConvLayout::new(conv, graph.shape(conv.input), graph.shape(id)).columns() * batch;
-        let weights = conv.weight_bits();
-        if weights > MAX_WEIGHT_BITS {
-            return Err(refuse("weight bits of a layer", format!("at most {MAX_WEIGHT_BITS}"), weights));
-        }
-        let elements = conv.positions() * conv.in_channels.max(conv.out_channels) * lanes;
-        if elements > MAX_ELEMENTS {
-            return Err(refuse("elements of a layer", format!("at most {MAX_ELEMENTS}"), elements));
-        }
-        // The products above are bounded, so nothing overflows in here.
         let ots = cost::ots(graph, id, batch);
-        let ots = ots.server_sends + ots.client_sends;
+        let ots = ots.server_sends.saturating_add(ots.client_sends);
         if ots > MAX_OTS {
             return Err(refuse("oblivious transfers of a layer", format!("at most {MAX_OTS}"), ots as usize));
         }
-        if id + 1 == graph.nodes().len() {
+        if let (Op::Conv(conv), true) = (&node.op, id + 1 == graph.nodes().len()) {
             let ots = cost::top1(conv, batch).ots().server_sends;
             if ots > MAX_OTS {
-                return Err(refuse(
-                    "oblivious transfers of a class",
-                    format!("at most {MAX_OTS}"),
-                    ots as usize,
-                ));
+                let expected = format!("at most {MAX_OTS}");
+                return Err(refuse("oblivious transfers of a class", expected, ots as usize));
             }
         }
     }
@@ -111,6 +114,23 @@ pub(super) fn check(graph: &CheckedGraph, batch: usize) -> Result<(), Error> {
     let prepared = most_prepared(graph);
     if batch > prepared {
         return Err(refuse("images of a prepared inference", format!("at most {prepared}"), batch));
+    }
+    Ok(())
+}
+
+fn check_conv(graph: &CheckedGraph, id: NodeId, conv: &Conv, batch: usize) -> Result<(), Error> {
+    let groups = groups(conv).len();
+    if groups > MAX_GROUPS {
+        return Err(refuse("rings and shifts of a layer", format!("at most {MAX_GROUPS}"), groups));
+    }
+    let lanes = ConvLayout::new(conv, graph.shape(conv.input), graph.shape(id)).columns() * batch;
+    let weights = conv.weight_bits();
+    if weights > MAX_WEIGHT_BITS {
+        return Err(refuse("weight bits of a layer", format!("at most {MAX_WEIGHT_BITS}"), weights));
+    }
+    let elements = conv.positions() * conv.in_channels.max(conv.out_channels) * lanes;
+    if elements > MAX_ELEMENTS {
+        return Err(refuse("elements of a layer", format!("at most {MAX_ELEMENTS}"), elements));
     }
     Ok(())
 }
@@ -135,7 +155,7 @@ fn refuse(what: &'static str, expected: String, found: usize) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use eqo_checkpoints::graph::{Conv, Graph, Input, Node, Shortcut};
+    use eqo_checkpoints::graph::{Graph, Input, Node, Shortcut};
     use eqo_checkpoints::winograd::Algorithm;
 
     use super::*;

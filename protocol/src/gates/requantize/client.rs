@@ -3,14 +3,14 @@
 use eqo_checkpoints::arith::mask;
 use eqo_checkpoints::cost::MASK_BITS;
 use rand::RngExt;
-use zeroize::Zeroizing;
 
-use super::{Bits, Common, Masks, Narrow, Online, Requantization, Wraps, decide};
+use super::{Common, Masks, Online, Requantization, decide};
 use crate::Error;
 use crate::gates::Party;
 use crate::gates::compare::{ChosenLeaves, leaf_choices, merge, triples};
+use crate::gates::multiplier::{Bits, Narrow, recv_server_part, send_client_part};
 use crate::ot::{BitTriples, ChosenOts, CotShape, OfferedOts};
-use crate::ring::pack::{BitReader, BitWriter, packed_bytes};
+use crate::ring::pack::{BitReader, packed_bytes};
 
 /// After the first message.
 pub struct ClientDrawn {
@@ -51,7 +51,7 @@ impl Requantization {
     pub fn client_draw(&self, party: &mut Party) -> Result<ClientDrawn, Error> {
         let masks = party.ots.bit_triples(self.elements())?;
         let levels = triples(party.ots, &self.sections)?;
-        let wraps = party.ots.choose_randomly(self.wraps())?;
+        let wraps = self.widening().client_draw(party)?;
         let flips = party.channel.recv(packed_bytes(self.elements() as u64) as usize)?;
         let betas = party.ots.offer(self.elements(), &flips)?;
         Ok(ClientDrawn { masks, levels, wraps, betas })
@@ -78,7 +78,7 @@ impl Requantization {
         let mask_ots = chosen.split_off(leaf_ots);
         let leaves = ChosenLeaves::new(party.ots, chosen, &self.sections)?;
         let high = self.high(shares);
-        let client_part = self.send_client_part(party, betas, &bits, &high)?;
+        let client_part = send_client_part(party, betas, (&bits, &high), u32::from(self.narrow()))?;
         let mut tops = Bits::new(Vec::with_capacity(shares.len()));
         self.for_each(shares, |group, share| tops.push(share >> (group.ring - 1) & 1 == 1));
         Ok(ClientChosen { leaves, mask_ots, bits, levels, client_part, wraps, high, tops })
@@ -91,7 +91,7 @@ impl Requantization {
     pub fn client_correct(&self, party: &mut Party, state: ClientChosen) -> Result<ClientPrepared, Error> {
         let ClientChosen { leaves, mask_ots, bits, levels, client_part, wraps, high, tops } = state;
         let (shares, multiplier) = self.recv_masks(party, mask_ots, &bits)?;
-        let wraps = self.recv_wraps(party, wraps)?;
+        let wraps = self.widening().client_correct(party, wraps)?;
         let masks = Masks::new(&bits, shares);
         let common = Common { levels, masks, client_part, wraps };
         Ok(ClientPrepared { leaves, multiplier, high, tops, common })
@@ -103,7 +103,8 @@ impl Requantization {
     /// Those of the channel.
     pub fn client_run(&self, party: &mut Party, prepared: ClientPrepared) -> Result<Vec<u64>, Error> {
         let ClientPrepared { leaves, multiplier, high, tops, common } = prepared;
-        let server_part = self.recv_server_part(party, &common.masks, &multiplier)?;
+        let (betas, width) = (&common.masks.in_range, u32::from(self.narrow()));
+        let server_part = recv_server_part(party, &multiplier, betas, width)?;
         let leaves = leaves.recv(party, &self.sections)?;
         let Common { levels, masks, client_part, wraps } = common;
         let carries = merge(party, &self.sections, &leaves, levels)?;
@@ -112,32 +113,6 @@ impl Requantization {
         let common = Common { levels: Vec::new(), masks, client_part, wraps };
         let online = Online { in_range, carry: carries.carry, saturated, high, server_part };
         self.finish(party, common, online)
-    }
-
-    /// Shares of β·T_c: `β_c·T_c` plus a COT with the server's share of β as choice.
-    fn send_client_part(
-        &self,
-        party: &mut Party,
-        betas: OfferedOts,
-        bits: &[bool],
-        high: &Narrow,
-    ) -> Result<Narrow, Error> {
-        let width = u32::from(self.narrow());
-        let mut corrections = BitWriter::with_capacity(high.len() as u64 * u64::from(width));
-        let mut shares = Narrow::new(Vec::with_capacity(high.len()));
-        party.ots.offered_pads(
-            betas,
-            |_| CotShape { lanes: 1, bits: width },
-            |j, zero, one| {
-                let high = u64::from(high[j]);
-                let (signed, own) = if bits[j] { (high.wrapping_neg(), high) } else { (high, 0) };
-                corrections.put(zero[0].wrapping_sub(one[0]).wrapping_add(signed), width);
-                shares.push((own.wrapping_sub(zero[0]) & mask(self.narrow())) as u16);
-                Ok(())
-            },
-        )?;
-        party.channel.send(corrections.finish())?;
-        Ok(shares)
     }
 
     fn recv_masks(
@@ -163,36 +138,5 @@ impl Requantization {
             Ok(())
         })?;
         Ok((shares, multiplier))
-    }
-
-    fn recv_wraps(&self, party: &mut Party, ots: ChosenOts) -> Result<Wraps, Error> {
-        let (count, width) = (self.wraps(), self.extension_bits());
-        let own = Bits::new(ots.choices().to_vec());
-        let message = party.channel.recv(packed_bytes(count as u64 * u64::from(width)) as usize)?;
-        let mut corrections = BitReader::new(&message);
-        let mut product = Zeroizing::new(Vec::with_capacity(count));
-        if count > 0 {
-            party.ots.chosen_pads(
-                ots,
-                |_| CotShape { lanes: 1, bits: width },
-                |_, choice, pad| {
-                    let correction = corrections.get(width) & u64::from(choice).wrapping_neg();
-                    product.push(pad[0].wrapping_add(correction));
-                    Ok(())
-                },
-            )?;
-        }
-        Ok(Wraps { own, product })
-    }
-
-    fn recv_server_part(&self, party: &mut Party, masks: &Masks, pads: &Narrow) -> Result<Narrow, Error> {
-        let width = u32::from(self.narrow());
-        let message = party.channel.recv(packed_bytes(pads.len() as u64 * u64::from(width)) as usize)?;
-        let mut corrections = BitReader::new(&message);
-        let open = |(pad, choice): (&u16, &bool)| {
-            let correction = corrections.get(width) & u64::from(*choice).wrapping_neg();
-            (u64::from(*pad).wrapping_add(correction) & mask(self.narrow())) as u16
-        };
-        Ok(Narrow::new(pads.iter().zip(masks.in_range.iter()).map(open).collect()))
     }
 }

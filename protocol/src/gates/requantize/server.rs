@@ -5,12 +5,13 @@ use eqo_checkpoints::cost::MASK_BITS;
 use rand::RngExt;
 use zeroize::Zeroizing;
 
-use super::{Bits, Common, Masks, Narrow, Online, Requantization, Wraps, decide};
+use super::{Common, Masks, Online, Requantization, decide};
 use crate::Error;
 use crate::gates::Party;
 use crate::gates::compare::{OfferedLeaves, leaf_ots, merge, triples};
+use crate::gates::multiplier::{Bits, Narrow, Pads, recv_client_part, send_server_part};
 use crate::ot::{BitTriples, ChosenOts, CotShape, OfferedOts};
-use crate::ring::pack::{BitReader, BitWriter, packed_bytes};
+use crate::ring::pack::{BitWriter, packed_bytes};
 
 /// After the first message.
 pub struct ServerDrawn {
@@ -25,6 +26,7 @@ pub struct ServerCorrecting {
     leaves: OfferedLeaves,
     /// What gives the client its shares of the masks.
     corrections: Vec<u8>,
+    /// Both pads of the COTs that multiply β by the server's T.
     multiplier: Pads,
     levels: Vec<BitTriples>,
     masks: Masks,
@@ -39,9 +41,6 @@ pub struct ServerPrepared {
     common: Common,
 }
 
-/// Both pads of the COTs that multiply β by the server's T.
-type Pads = Zeroizing<Vec<[u16; 2]>>;
-
 impl Requantization {
     /// First message, to the client: how the server's shares of β choose.
     ///
@@ -50,7 +49,7 @@ impl Requantization {
     pub fn server_draw(&self, party: &mut Party) -> Result<ServerDrawn, Error> {
         let masks = party.ots.bit_triples(self.elements())?;
         let levels = triples(party.ots, &self.sections)?;
-        let wraps = party.ots.offer_randomly(self.wraps())?;
+        let wraps = self.widening().server_draw(party)?;
         let (betas, flips) = party.ots.choose(masks.b.clone())?;
         party.channel.send(flips)?;
         Ok(ServerDrawn { masks, levels, wraps, betas })
@@ -72,7 +71,7 @@ impl Requantization {
         let saturated = Bits::new((0..count).map(|_| party.rng.random()).collect());
         let bits = Masks::bits(&drawn.masks, &saturated);
         let (corrections, shares, multiplier) = self.correct_masks(party, mask_ots, &bits)?;
-        let client_part = self.recv_client_part(party, drawn.betas)?;
+        let client_part = recv_client_part(party, drawn.betas, u32::from(self.narrow()))?;
         let masks = Masks::new(&bits, shares);
         let ServerDrawn { levels, wraps, .. } = drawn;
         Ok(ServerCorrecting { leaves, corrections, multiplier, levels, masks, client_part, wraps })
@@ -89,7 +88,7 @@ impl Requantization {
     ) -> Result<ServerPrepared, Error> {
         let ServerCorrecting { leaves, corrections, multiplier, levels, masks, client_part, wraps } = state;
         party.channel.send(corrections)?;
-        let wraps = self.send_wraps(party, wraps)?;
+        let wraps = self.widening().server_correct(party, wraps)?;
         Ok(ServerPrepared { leaves, multiplier, common: Common { levels, masks, client_part, wraps } })
     }
 
@@ -107,7 +106,8 @@ impl Requantization {
         let mut rounded = Zeroizing::new(Vec::with_capacity(shares.len()));
         self.for_each(shares, |group, share| rounded.push(share.wrapping_add(1 << (group.shift - 1))));
         let high = self.high(&rounded);
-        let server_part = self.send_server_part(party, &common.masks, &multiplier, &high)?;
+        let (betas, width) = (&common.masks.in_range, u32::from(self.narrow()));
+        let server_part = send_server_part(party, &multiplier, (betas, &high), width)?;
         let leaves = leaves.send(party, &self.sections, &rounded)?;
         let mut tops = Vec::with_capacity(rounded.len());
         self.for_each(&rounded, |group, share| {
@@ -145,63 +145,5 @@ impl Requantization {
             Ok(())
         })?;
         Ok((corrections.finish(), shares, multiplier))
-    }
-
-    fn recv_client_part(&self, party: &mut Party, betas: ChosenOts) -> Result<Narrow, Error> {
-        let width = u32::from(self.narrow());
-        let bits = self.elements() as u64 * u64::from(width);
-        let message = party.channel.recv(packed_bytes(bits) as usize)?;
-        let mut corrections = BitReader::new(&message);
-        let mut shares = Narrow::new(Vec::with_capacity(self.elements()));
-        party.ots.chosen_pads(
-            betas,
-            |_| CotShape { lanes: 1, bits: width },
-            |_, choice, pad| {
-                let correction = corrections.get(width) & u64::from(choice).wrapping_neg();
-                shares.push((pad[0].wrapping_add(correction) & mask(self.narrow())) as u16);
-                Ok(())
-            },
-        )?;
-        Ok(shares)
-    }
-
-    fn send_wraps(&self, party: &mut Party, ots: OfferedOts) -> Result<Wraps, Error> {
-        let (count, width) = (self.wraps(), self.extension_bits());
-        let own = Bits::new((0..count).map(|_| party.rng.random()).collect());
-        let mut product = Zeroizing::new(Vec::with_capacity(count));
-        let mut corrections = BitWriter::with_capacity(count as u64 * u64::from(width));
-        if count > 0 {
-            party.ots.offered_pads(
-                ots,
-                |_| CotShape { lanes: 1, bits: width },
-                |j, zero, one| {
-                    corrections.put(zero[0].wrapping_sub(one[0]).wrapping_add(u64::from(own[j])), width);
-                    product.push(zero[0].wrapping_neg());
-                    Ok(())
-                },
-            )?;
-        }
-        party.channel.send(corrections.finish())?;
-        Ok(Wraps { own, product })
-    }
-
-    /// Shares of β·T_s: `β_s·T_s` plus a COT with the client's share of β as choice.
-    fn send_server_part(
-        &self,
-        party: &mut Party,
-        masks: &Masks,
-        pads: &Pads,
-        high: &Narrow,
-    ) -> Result<Narrow, Error> {
-        let width = u32::from(self.narrow());
-        let mut corrections = BitWriter::with_capacity(high.len() as u64 * u64::from(width));
-        let mut shares = Narrow::new(Vec::with_capacity(high.len()));
-        for ((&[zero, one], &high), &beta) in pads.iter().zip(high.iter()).zip(masks.in_range.iter()) {
-            let (signed, own) = if beta { (high.wrapping_neg(), high) } else { (high, 0) };
-            corrections.put(u64::from(zero.wrapping_sub(one).wrapping_add(signed)), width);
-            shares.push(own.wrapping_sub(zero) & mask(self.narrow()) as u16);
-        }
-        party.channel.send(corrections.finish())?;
-        Ok(shares)
     }
 }
