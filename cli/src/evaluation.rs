@@ -61,6 +61,12 @@ pub(crate) struct PrivateFigures {
     pub(crate) seconds_offline: f64,
     /// Wall time after.
     pub(crate) seconds_online: f64,
+    /// Most bytes that the client's process held during the run, where the system tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) peak_memory_client: Option<u64>,
+    /// The same of the server's process since its start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) peak_memory_server: Option<u64>,
     /// One row a node.
     pub(crate) layers: Vec<LayerFigures>,
 }

@@ -19,6 +19,7 @@ mod files;
 mod float;
 mod images;
 mod interrupt;
+mod memory;
 mod output;
 mod party;
 mod private;

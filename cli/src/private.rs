@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use eqo_checkpoints::engine::Engine;
@@ -12,10 +14,15 @@ use eqo_protocol::session::client::{Client, ClientConfig, connect};
 use eqo_protocol::transport::{self, Link, TransportConfig};
 
 use crate::args::PrivateArgs;
+use crate::commands::inspect;
 use crate::evaluation::{Evaluation, LayerFigures, PrivateFigures, count_correct, integer_logits};
 use crate::exit::{Failure, Kind};
-use crate::progress::{self, Progress};
-use crate::{interrupt, party};
+use crate::progress;
+use crate::{interrupt, memory, party};
+
+mod steps;
+
+use steps::Steps;
 
 /// How a private evaluation runs.
 pub(crate) struct Setting<'a> {
@@ -55,6 +62,7 @@ fn run(
     interrupt::watch()?;
     let expected = integer_logits(engine, pixels)?;
     let images: Vec<&[u8]> = pixels.chunks(engine.graph().shape(0).iter().product()).collect();
+    memory::forget_peak();
     let start = Instant::now();
     let mut server = Server::start(setting)?;
     let runtime = party::runtime()?;
@@ -65,13 +73,15 @@ fn run(
         channel,
         &ClientConfig { ot, expected_graph: Some(engine.graph().graph_hash()), threads: 1 },
     )?;
-    let logits = infer_all(&mut client, &images, setting.parameters.batch)?;
+    let logits = infer_all(&mut client, &images, setting.parameters)?;
+    // The server waits for what comes next.
+    let peaks = [std::process::id(), server.child.id()].map(memory::peak);
     let report = client.close()?;
     server.finish()?;
     let mismatches = expected.iter().zip(&logits).filter(|(plain, private)| plain != private).count();
     let model = &engine.graph().graph().name;
     let mut evaluation = Evaluation::plain(model, "private", images.len(), correct(&logits), start);
-    evaluation.private = Some(figures(&report, mismatches, setting));
+    evaluation.private = Some(figures(&report, mismatches, setting, peaks));
     Ok(evaluation)
 }
 
@@ -96,19 +106,31 @@ pub(crate) fn verdict(evaluation: &Evaluation) -> Result<(), Failure> {
     })
 }
 
-fn infer_all(client: &mut Client, images: &[&[u8]], batch: usize) -> Result<Vec<Vec<i64>>, Failure> {
-    let bar = Progress::new("private inference");
+fn infer_all(
+    client: &mut Client,
+    images: &[&[u8]],
+    parameters: PrivateArgs,
+) -> Result<Vec<Vec<i64>>, Failure> {
+    let costs = inspect::session(client.graph(), parameters.ot(), images.len(), parameters.batch);
+    let done = Arc::new(AtomicUsize::new(0));
+    let steps = Steps::new(client.graph(), costs.total().bytes(), images.len(), Arc::clone(&done));
+    client.watch(move |entered| steps.enter(entered));
     let mut logits = Vec::with_capacity(images.len());
-    for some in images.chunks(batch) {
+    for some in images.chunks(parameters.batch) {
         interrupt::check("the server process ends with this one")?;
         client.prepare(some.len())?;
         logits.extend(client.infer(some)?);
-        bar.set(logits.len(), images.len());
+        done.store(logits.len(), Ordering::Relaxed);
     }
     Ok(logits)
 }
 
-fn figures(report: &Report, mismatches: usize, setting: &Setting<'_>) -> PrivateFigures {
+fn figures(
+    report: &Report,
+    mismatches: usize,
+    setting: &Setting<'_>,
+    [peak_memory_client, peak_memory_server]: [Option<u64>; 2],
+) -> PrivateFigures {
     let (offline, online) = (report.offline(), report.online());
     PrivateFigures {
         mismatches,
@@ -123,6 +145,8 @@ fn figures(report: &Report, mismatches: usize, setting: &Setting<'_>) -> Private
         rounds_online: online.rounds,
         seconds_offline: offline.seconds,
         seconds_online: online.seconds,
+        peak_memory_client,
+        peak_memory_server,
         layers: report.rows.iter().map(layer).collect(),
     }
 }

@@ -58,7 +58,8 @@ impl Progress {
         self.set_with(done, total, "");
     }
 
-    fn set_with(&self, done: usize, total: usize, note: &str) {
+    /// The same, with a note beside the bar.
+    pub(crate) fn set_with(&self, done: usize, total: usize, note: &str) {
         if let Some(sink) = &self.sink {
             sink.set(&self.label, done, total);
             return;

@@ -14,7 +14,7 @@ use eqo_checkpoints::layout::ConvLayout;
 use eqo_checkpoints::plan::BitPlan;
 use eqo_checkpoints::testing::{random_arch, random_image};
 use eqo_protocol::gates::products::Products;
-use eqo_protocol::layers::{Client, Server};
+use eqo_protocol::layers::{Client, Entered, Server};
 use eqo_protocol::ot::{OtKind, Ots};
 use eqo_protocol::testing::two_party;
 use eqo_protocol::transport::{Channel, Scope};
@@ -87,8 +87,8 @@ fn layer_times(checkpoint: &Checkpoint) -> [Duration; 2] {
             let mut ots = Ots::setup(channel, role, OtKind::SoftSpoken4, rng)?;
             let since = Cell::new((Scope::BaseOt, Instant::now()));
             let spent = [Scope::Offline(2), Scope::Node(2)].map(|scope| (scope, Cell::new(Duration::ZERO)));
-            let mut entered = |scope| {
-                let (last, start) = since.replace((scope, Instant::now()));
+            let mut entered = |entered: Entered| {
+                let (last, start) = since.replace((entered.scope, Instant::now()));
                 for (_, sum) in spent.iter().filter(|(scope, _)| *scope == last) {
                     sum.set(sum.get() + start.elapsed());
                 }

@@ -33,10 +33,20 @@ use zeroize::Zeroizing;
 pub type Shares = Zeroizing<Vec<u64>>;
 
 /// Books what follows under a scope, in the meter and with whoever keeps time.
-pub type Enter<'e> = dyn FnMut(Scope) + 'e;
+pub type Enter<'e> = dyn FnMut(Entered) + 'e;
+
+/// A part of the protocol begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entered {
+    /// Which part.
+    pub scope: Scope,
+    /// Bytes that this party has sent and received before, in the whole session.
+    pub bytes: u64,
+}
 
 pub(crate) fn enter(party: &mut Party, entered: &mut Enter, scope: Scope) {
-    entered(scope);
+    let before = party.channel.meter().total();
+    entered(Entered { scope, bytes: before.bytes_sent + before.bytes_received });
     party.channel.set_scope(scope);
 }
 

@@ -60,6 +60,27 @@
 //! }
 //! ```
 //!
+//! # Prepared matches
+//!
+//! ```
+//! # use eqo_protocol::{Error, gates::Party};
+//! # use eqo_protocol::gates::larger::{ClientPrepared, Larger, ServerPrepared};
+//! fn once(gate: &Larger, party: &mut Party, server: ServerPrepared, client: ClientPrepared) -> Result<(), Error> {
+//!     gate.server_run(party, server, &[])?;
+//!     gate.client_run(party, client).map(drop)
+//! }
+//! ```
+//!
+//! ```compile_fail
+//! # use eqo_protocol::{Error, gates::Party};
+//! # use eqo_protocol::gates::larger::{ClientPrepared, Larger, ServerPrepared};
+//! fn twice(gate: &Larger, party: &mut Party, server: ServerPrepared, client: ClientPrepared) -> Result<(), Error> {
+//!     gate.server_run(party, server, &[])?;
+//!     gate.client_run(party, client)?;
+//!     gate.client_run(party, client).map(drop)
+//! }
+//! ```
+//!
 //! # Prepared inferences
 //!
 //! ```

@@ -4,11 +4,12 @@
 
 mod common;
 
-use common::{both, requantize, reveal, run_gate, run_priced, share};
+use common::{both, larger, requantize, reveal, run_gate, run_priced, share};
 use eqo_checkpoints::arith::{requantize as plain_requantize, to_signed};
-use eqo_checkpoints::cost::{Gate, Group, Scope};
+use eqo_checkpoints::cost::{Comparison, Gate, Group, Scope};
 use eqo_protocol::gates::and::{Factors, and};
 use eqo_protocol::gates::convert::{bit_to_arithmetic, multiplex};
+use eqo_protocol::gates::larger::Larger;
 use eqo_protocol::gates::maximum::{argmax, max_pool, negative, relu};
 use eqo_protocol::gates::open::open;
 use eqo_protocol::gates::requantize::Requantization;
@@ -167,6 +168,23 @@ fn the_maximum_and_its_first_place_equal_plain_for_windows_of_every_size() {
         );
         let first = |w: &[i64]| w.iter().position(|x| x == w.iter().max().unwrap()).unwrap() as u64;
         assert_eq!(reveal(&server, &client, 4), windows().map(first).collect::<Vec<_>>(), "rows of {size}");
+    }
+}
+
+#[test]
+fn matches_equal_plain_for_every_pair_of_values() {
+    for bits in 1..=8_u8 {
+        let values = 0..1_i64 << bits;
+        let pairs: Vec<(i64, i64)> =
+            values.clone().flat_map(|f| values.clone().map(move |g| (f, g))).collect();
+        let leads: Vec<i64> = pairs.iter().map(|(f, g)| f - g).collect();
+        let gate = Larger::new(bits, pairs.len());
+        let (server, client, [meter, _]) = larger(&gate, pairs.len() * 16, share(&leads, 11));
+        let want: Vec<u64> =
+            pairs.iter().map(|&(f, g)| (f - f.max(g)) as u64 & (2_u64 << bits) - 1).collect();
+        assert_eq!(reveal(&server, &client, bits + 1), want, "{bits} bits");
+        let levels = Comparison::carry_only(bits).levels() as u64;
+        assert!(meter.of(Scope::Node(0)).rounds <= 2 + levels, "leaves, levels, the masked bit");
     }
 }
 

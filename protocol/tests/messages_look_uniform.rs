@@ -72,9 +72,15 @@ fn same_image_again_and_again(checkpoint: &Checkpoint) -> (Vec<Opened>, [Transcr
 
 #[test]
 fn every_message_of_an_inference_is_uniform_though_image_weights_and_logits_are_the_same() {
-    let spec = Spec::new([1, 4, 4], 2, vec![Block::Winograd { padding: 1 }]);
-    let checkpoint = random_checkpoint(3, &spec);
-    let (opened, [to_server, to_client]) = same_image_again_and_again(&checkpoint);
+    let winograd = Block::Winograd { padding: 1 };
+    let pool = Block::MaxPool { kernel: 3, stride: 1, padding: 1 };
+    for block in [winograd, pool] {
+        every_message_is_uniform(&random_checkpoint(3, &Spec::new([1, 4, 4], 2, vec![block])));
+    }
+}
+
+fn every_message_is_uniform(checkpoint: &Checkpoint) {
+    let (opened, [to_server, to_client]) = same_image_again_and_again(checkpoint);
     assert!(opened.iter().all(|(_, logits)| logits == &opened[0].1));
     let ([_, to_server], [_, to_client]) = (to_server.0.as_slice(), to_client.0.as_slice()) else {
         panic!("two sections each")

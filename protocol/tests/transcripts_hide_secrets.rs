@@ -16,6 +16,7 @@ use eqo_protocol::gates::Party;
 use eqo_protocol::gates::and::{Factors, and};
 use eqo_protocol::gates::compare::{Section, carry};
 use eqo_protocol::gates::convert::{bit_to_arithmetic, multiplex};
+use eqo_protocol::gates::larger::Larger;
 use eqo_protocol::gates::mask::{add_masked, send_masked};
 use eqo_protocol::gates::maximum::argmax;
 use eqo_protocol::gates::products::Products;
@@ -188,6 +189,27 @@ fn requantize_offline_and_online() {
             let drawn = gate.client_draw(party)?;
             let chosen = gate.client_choose(party, drawn, share)?;
             let prepared = gate.client_correct(party, chosen)?;
+            gate.client_run(party, prepared)
+        });
+    }
+}
+
+#[test]
+fn matches_offline_and_online() {
+    // A single digit, whose leaf decides, and a tree.
+    for bits in [3, 6] {
+        let gate = Larger::new(bits, 37);
+        let most = (1 << bits) - 1;
+        let leads = shares_of(values_in(-most, most + 1, 37));
+        check(&format!("matches of {bits} bits"), 37 * 16, (bits + 1, 0), &|party, secret| {
+            let lead = &leads[party.role as usize][secret];
+            if party.is_server() {
+                let drawn = gate.server_draw(party)?;
+                let prepared = gate.server_offer(party, drawn)?;
+                return gate.server_run(party, prepared, lead);
+            }
+            let drawn = gate.client_draw(party)?;
+            let prepared = gate.client_choose(party, drawn, lead)?;
             gate.client_run(party, prepared)
         });
     }

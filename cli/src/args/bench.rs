@@ -19,12 +19,12 @@ pub(crate) enum BenchCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchModelArgs {
-    /// Architecture, such as cifar-resnet32; `-b` appended: projection shortcuts.
+    /// Architecture, such as cifar-resnet32 (`-b` appended: projection shortcuts), minionn, or resnet18 for 224x224 images.
     #[arg(long)]
     pub(crate) arch: String,
-    /// Logits.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) classes: u16,
+    /// Logits; as many as the architecture's usual images have classes if not given: 1000, 200 or 10.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) classes: Option<u16>,
     /// Bits of a weight; first and last layer have 8.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=8))]
     pub(crate) weight_bits: u8,

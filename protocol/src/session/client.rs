@@ -7,7 +7,7 @@ use super::handshake::{Confirmation, Hello, Request, Verdict, Welcome, other_gra
 use super::stock::Stock;
 use super::{Clock, Log, limits, reveal};
 use crate::gates::Party;
-use crate::layers::{self, ClientMaterial, Shares};
+use crate::layers::{self, ClientMaterial, Entered, Shares};
 use crate::ot::{OtKind, Ots};
 use crate::report::Report;
 use crate::transport::{Channel, Scope};
@@ -40,7 +40,11 @@ pub struct Client {
     max_prepared: usize,
     stock: Stock<ClientMaterial>,
     log: Log,
+    watch: Option<Box<Watch>>,
 }
+
+/// Is told of every part of the protocol that begins.
+type Watch = dyn FnMut(Entered) + Send;
 
 /// Agrees with the server on version, parameters and graph, and runs the base OTs.
 ///
@@ -75,7 +79,7 @@ pub fn connect(mut channel: Channel, config: &ClientConfig) -> Result<Client, Er
     ots.set_threads(config.threads);
     log.clock.enter(Scope::Handshake);
     let max_prepared = (welcome.max_prepared as usize).min(limits::most_prepared(&graph));
-    Ok(Client { graph, channel, ots, rng, max_batch, max_prepared, stock: Stock::new(), log })
+    Ok(Client { graph, channel, ots, rng, max_batch, max_prepared, stock: Stock::new(), log, watch: None })
 }
 
 fn recv_graph(channel: &mut Channel) -> Result<CheckedGraph, Error> {
@@ -102,6 +106,12 @@ impl Client {
     /// Images in one call of [`Client::infer`], at most.
     pub fn max_batch(&self) -> usize {
         self.max_batch
+    }
+
+    /// From now on tells `watch` of every part of an inference when it begins, for a display of progress: several times of the
+    /// same node while it is prepared.
+    pub fn watch(&mut self, watch: impl FnMut(Entered) + Send + 'static) {
+        self.watch = Some(Box::new(watch));
     }
 
     /// Prepares an inference of `batch` images before any of them is known. [`Client::infer`] and [`Client::classify`] draw on
@@ -199,9 +209,9 @@ impl Client {
             None => self.make(batch)?,
         };
         let pixels = centred(&self.graph, images);
-        let Self { graph, channel, ots, rng, log, .. } = self;
+        let Self { graph, channel, ots, rng, log, watch, .. } = self;
         let mut party = Party { role: Role::Client, channel, ots, rng };
-        let mut entered = |scope| log.clock.enter(scope);
+        let mut entered = |entered| note(log, watch, entered);
         let shares = layers::Client { graph }.infer(&mut party, material, &pixels, &mut entered)?;
         let values = reveal(&mut party, graph, (&shares, batch), answer, &mut entered)?;
         self.log.finish();
@@ -209,9 +219,9 @@ impl Client {
     }
 
     fn make(&mut self, batch: usize) -> Result<ClientMaterial, Error> {
-        let Self { graph, channel, ots, rng, log, .. } = self;
+        let Self { graph, channel, ots, rng, log, watch, .. } = self;
         let mut party = Party { role: Role::Client, channel, ots, rng };
-        layers::Client { graph }.prepare(&mut party, batch, &mut |scope| log.clock.enter(scope))
+        layers::Client { graph }.prepare(&mut party, batch, &mut |entered| note(log, watch, entered))
     }
 
     fn check_batch(&self, batch: usize) -> Result<(), Error> {
@@ -238,6 +248,13 @@ impl Client {
                 next: "resize the image to the network's input",
             })
         })
+    }
+}
+
+fn note(log: &mut Log, watch: &mut Option<Box<Watch>>, entered: Entered) {
+    log.clock.enter(entered.scope);
+    if let Some(watch) = watch {
+        watch(entered);
     }
 }
 

@@ -7,7 +7,7 @@ use super::handshake::{Confirmation, Hello, Request, Verdict, Welcome, other_gra
 use super::stock::Stock;
 use super::{Clock, Log, limits, reveal};
 use crate::gates::Party;
-use crate::layers::{Server, ServerMaterial};
+use crate::layers::{Entered, Server, ServerMaterial};
 use crate::ot::{OtKind, Ots};
 use crate::report::Report;
 use crate::transport::{Channel, Scope};
@@ -157,14 +157,14 @@ impl<'m> Session<'m> {
         let mut party =
             Party { role: Role::Server, channel: &mut self.channel, ots: &mut self.ots, rng: &mut self.rng };
         let clock = &mut self.log.clock;
-        self.side.prepare(&mut party, batch, &mut |scope| clock.enter(scope))
+        self.side.prepare(&mut party, batch, &mut |entered| clock.enter(entered.scope))
     }
 
     fn infer(&mut self, material: ServerMaterial, batch: usize, answer: Answer) -> Result<(), Error> {
         let mut party =
             Party { role: Role::Server, channel: &mut self.channel, ots: &mut self.ots, rng: &mut self.rng };
         let clock = &mut self.log.clock;
-        let mut entered = |scope| clock.enter(scope);
+        let mut entered = |entered: Entered| clock.enter(entered.scope);
         let logits = self.side.infer(&mut party, material, &mut entered)?;
         reveal(&mut party, self.checkpoint.graph(), (&logits, batch), answer, &mut entered)?;
         Ok(())

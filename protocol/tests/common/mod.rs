@@ -10,6 +10,7 @@ use eqo_checkpoints::Checkpoint;
 use eqo_checkpoints::cost::{Gate, Ots as OtCount, Scope};
 use eqo_checkpoints::graph::{Conv, Op};
 use eqo_protocol::gates::Party;
+use eqo_protocol::gates::larger::Larger;
 use eqo_protocol::gates::requantize::Requantization;
 use eqo_protocol::ot::{OtKind, Ots};
 use eqo_protocol::testing::{seeded, two_party};
@@ -103,6 +104,31 @@ pub(crate) fn requantize(
             let drawn = gate.client_draw(party)?;
             let chosen = gate.client_choose(party, drawn, &client)?;
             let prepared = gate.client_correct(party, chosen)?;
+            party.channel.set_scope(Scope::Node(0));
+            gate.client_run(party, prepared)
+        },
+    )
+}
+
+/// Prepares matches with the client's shares of `f − g` and runs them: shares of `f − max(f, g)`.
+pub(crate) fn larger(
+    gate: &Larger,
+    ots: usize,
+    [server, client]: [Vec<u64>; 2],
+) -> (Vec<u64>, Vec<u64>, [Meter; 2]) {
+    run_gate(
+        both(ots),
+        |party| {
+            party.channel.set_scope(Scope::Offline(0));
+            let drawn = gate.server_draw(party)?;
+            let prepared = gate.server_offer(party, drawn)?;
+            party.channel.set_scope(Scope::Node(0));
+            gate.server_run(party, prepared, &server)
+        },
+        |party| {
+            party.channel.set_scope(Scope::Offline(0));
+            let drawn = gate.client_draw(party)?;
+            let prepared = gate.client_choose(party, drawn, &client)?;
             party.channel.set_scope(Scope::Node(0));
             gate.client_run(party, prepared)
         },

@@ -34,7 +34,8 @@ pub(crate) fn run(args: &BenchModelArgs) -> Result<(), Failure> {
 
 /// Random weights at the bits asked for, named after all of it: `cifar-resnet32-w2a6-f2x2-random`.
 fn network(args: &BenchModelArgs) -> Result<Checkpoint, Failure> {
-    let mut arch = Arch::by_name(&args.arch, args.classes.into())?;
+    let mut arch =
+        Arch::by_name(&args.arch, args.classes.map_or_else(|| Arch::usual_classes(&args.arch), usize::from))?;
     let algorithm = match args.tile {
         Tile::Direct => Algorithm::Direct,
         Tile::Two => Algorithm::F2x2,

@@ -116,6 +116,8 @@ mod tests {
             rounds_online: 1,
             seconds_offline: 0.0,
             seconds_online: 0.0,
+            peak_memory_client: None,
+            peak_memory_server: None,
             layers: vec![LayerFigures {
                 node,
                 op,
