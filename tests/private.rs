@@ -68,7 +68,8 @@ fn evaluations_have_the_keys_of_the_contract() {
                 seconds_offline seconds_online peak_memory_client peak_memory_server layers";
     // Not every system tells the peaks.
     let told = |key: &&str| cfg!(target_os = "linux") || !key.starts_with("peak_memory");
-    let expected: BTreeSet<_> = plain.into_iter().chain(more.split_whitespace().filter(told)).map(String::from).collect();
+    let expected: BTreeSet<_> =
+        plain.into_iter().chain(more.split_whitespace().filter(told)).map(String::from).collect();
     assert_eq!(keys(&private), expected);
     let layer = ["bytes_offline", "bytes_online", "node", "op", "predicted_bytes", "rounds_online"];
     assert_eq!(keys(&private["layers"][0]), BTreeSet::from(layer.map(String::from)));
