@@ -1,7 +1,5 @@
 //! Which max poolings a sound graph may have, and how wide the rings of what they read must be.
 
-#![expect(clippy::unwrap_used, reason = "an Err is a failed test")]
-
 use eqo_checkpoints::graph::{Graph, MaxPool, Op};
 use eqo_checkpoints::testing::{Block, Spec, random_checkpoint};
 
@@ -21,7 +19,8 @@ fn with(change: impl Fn(&mut MaxPool)) -> Graph {
 
 #[test]
 fn windows_that_are_too_large_or_hold_padding_only_are_refused_by_what_is_wrong() {
-    let cases: [(&str, fn(&mut MaxPool)); 6] = [
+    type Change = fn(&mut MaxPool);
+    let cases: [(&str, Change); 6] = [
         ("kernel", |pool| pool.kernel = 1),
         ("kernel", |pool| pool.kernel = 16),
         ("kernel", |pool| (pool.kernel, pool.padding) = (11, 1)),

@@ -107,7 +107,7 @@ fn layer_times(checkpoint: &Checkpoint) -> [Duration; 2] {
                     client.infer(party, material, &pixels, &mut entered)?;
                 }
             }
-            entered(Scope::Result);
+            entered(Entered { scope: Scope::Result, bytes: 0 });
             Ok(spent.map(|(_, sum)| sum.get()))
         }
     };

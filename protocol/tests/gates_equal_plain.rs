@@ -181,7 +181,7 @@ fn matches_equal_plain_for_every_pair_of_values() {
         let gate = Larger::new(bits, pairs.len());
         let (server, client, [meter, _]) = larger(&gate, pairs.len() * 16, share(&leads, 11));
         let want: Vec<u64> =
-            pairs.iter().map(|&(f, g)| (f - f.max(g)) as u64 & (2_u64 << bits) - 1).collect();
+            pairs.iter().map(|&(f, g)| (f - f.max(g)) as u64 & ((2_u64 << bits) - 1)).collect();
         assert_eq!(reveal(&server, &client, bits + 1), want, "{bits} bits");
         let levels = Comparison::carry_only(bits).levels() as u64;
         assert!(meter.of(Scope::Node(0)).rounds <= 2 + levels, "leaves, levels, the masked bit");

@@ -40,8 +40,14 @@ struct Masked {
 
 /// A node's state after the first message of its window.
 enum Drawn<'g> {
-    Conv { convolution: Convolution<'g>, products: OfferedOts, activation: Option<(Activation, ClientDrawn)> },
-    MaxPool(Pooling, pooling::ClientDrawn),
+    Conv(Box<DrawnConv<'g>>),
+    MaxPool(Box<Pooling>, pooling::ClientDrawn),
+}
+
+struct DrawnConv<'g> {
+    convolution: Convolution<'g>,
+    products: OfferedOts,
+    activation: Option<(Activation, ClientDrawn)>,
 }
 
 /// What puts out an activation, after the second message.
@@ -135,12 +141,12 @@ impl Client<'_> {
                     Ok::<_, Error>((step, drawn))
                 };
                 let activation = convolution.activation().map(draw).transpose()?;
-                Ok(Some(Drawn::Conv { convolution, products, activation }))
+                Ok(Some(Drawn::Conv(Box::new(DrawnConv { convolution, products, activation }))))
             }
             Op::MaxPool(pool) => {
                 let pooling = Pooling::new(self.graph, node, pool, batch);
                 let drawn = pooling.client_draw(party)?;
-                Ok(Some(Drawn::MaxPool(pooling, drawn)))
+                Ok(Some(Drawn::MaxPool(Box::new(pooling), drawn)))
             }
             Op::Input(_) | Op::SumPool { .. } => Ok(None),
         }
@@ -165,12 +171,10 @@ impl Client<'_> {
             (Some(Drawn::MaxPool(pooling, drawn)), Op::MaxPool(pool)) => {
                 Chosen::Pooling(pooling.client_choose(party, drawn, &shares[pool.input])?)
             }
-            (Some(Drawn::Conv { convolution, products, activation }), _) => {
-                match choose(party, convolution, (products, activation), shares)? {
-                    (_, Some((step, state))) => Chosen::Requantization(step, state),
-                    (accumulators, None) => return Ok((accumulators, None)),
-                }
-            }
+            (Some(Drawn::Conv(drawn)), _) => match choose(party, *drawn, shares)? {
+                (_, Some((step, state))) => Chosen::Requantization(step, state),
+                (accumulators, None) => return Ok((accumulators, None)),
+            },
             _ => unreachable!("every convolution and max pooling is drawn"),
         };
         Ok((self.random(party, node, batch), Some(state)))
@@ -186,10 +190,10 @@ impl Client<'_> {
 /// The client's accumulators, and its activation's state.
 fn choose(
     party: &mut Party,
-    convolution: Convolution,
-    (products, activation): (OfferedOts, Option<(Activation, ClientDrawn)>),
+    drawn: DrawnConv,
     shares: &[Shares],
 ) -> Result<(Shares, Option<(Activation, ClientChosen)>), Error> {
+    let DrawnConv { convolution, products, activation } = drawn;
     let rows = convolution.rows(&shares[convolution.conv.input]);
     let mut accumulators = convolution.accumulate(convolution.products().client(party, products, &rows)?);
     convolution.add_shortcut(shares, &mut accumulators);

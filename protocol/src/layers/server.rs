@@ -41,8 +41,14 @@ struct ConvNode {
 
 /// A node's state after the first message of its window.
 enum Drawn<'g> {
-    Conv { convolution: Convolution<'g>, products: ChosenOts, activation: Option<(Activation, ServerDrawn)> },
-    MaxPool(Pooling, pooling::ServerDrawn),
+    Conv(Box<DrawnConv<'g>>),
+    MaxPool(Box<Pooling>, pooling::ServerDrawn),
+}
+
+struct DrawnConv<'g> {
+    convolution: Convolution<'g>,
+    products: ChosenOts,
+    activation: Option<(Activation, ServerDrawn)>,
 }
 
 /// A node's state after the second message.
@@ -147,7 +153,7 @@ impl<'w> Server<'w> {
         if let Op::MaxPool(pool) = &self.graph.nodes()[node].op {
             let pooling = Pooling::new(self.graph, node, pool, batch);
             let drawn = pooling.server_draw(party)?;
-            return Ok(Some(Drawn::MaxPool(pooling, drawn)));
+            return Ok(Some(Drawn::MaxPool(Box::new(pooling), drawn)));
         }
         let Some(convolution) = self.convolution(node, batch) else { return Ok(None) };
         let products = convolution.products().server_draw(party, &self.layer(node).codes)?;
@@ -156,7 +162,7 @@ impl<'w> Server<'w> {
             Ok::<_, Error>((step, drawn))
         };
         let activation = convolution.activation().map(draw).transpose()?;
-        Ok(Some(Drawn::Conv { convolution, products, activation }))
+        Ok(Some(Drawn::Conv(Box::new(DrawnConv { convolution, products, activation }))))
     }
 
     /// The server's share of the node's output `[batch][out][height][width]`: masked activations, or accumulators.
@@ -195,8 +201,8 @@ impl<'w> Server<'w> {
 
 impl Drawn<'_> {
     fn offer(self, party: &mut Party) -> Result<Offered, Error> {
-        let (convolution, products, activation) = match self {
-            Self::Conv { convolution, products, activation } => (convolution, products, activation),
+        let DrawnConv { convolution, products, activation } = match self {
+            Self::Conv(drawn) => *drawn,
             Self::MaxPool(pooling, drawn) => {
                 return Ok(Offered::MaxPool(pooling.server_offer(party, drawn)?));
             }
