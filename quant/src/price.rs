@@ -194,7 +194,7 @@ mod tests {
     fn max_poolings_are_paid_by_the_layer_whose_activation_they_read() {
         let arch = Arch::by_name("minionn", 10).unwrap();
         let plan = BitPlan::uniform(&arch, 4, 6);
-        let made = random::checkpoint(1, &arch, &plan, &Normalization::SYNTHETIC.offsets()).unwrap();
+        let made = random::checkpoint(&arch, &plan, 1, &|_, _| ()).unwrap();
         let owner = |name: &str| {
             let at = made.graph().nodes().iter().position(|node| node.name == name).unwrap();
             owners(made.graph())[at]
