@@ -121,7 +121,9 @@ mod tests {
 
     /// Every value another, half of them negative; the least distance is 1.
     fn distinct(count: usize) -> Vec<f32> {
-        let step = (count / 3..).find(|step| (2..count).all(|d| count % d != 0 || step % d != 0)).unwrap();
+        let step = (count / 3..)
+            .find(|step| (2..count).all(|d| !count.is_multiple_of(d) || !step.is_multiple_of(d)))
+            .unwrap();
         (0..count).map(|at| (at * step % count) as f32 - (count / 2) as f32).collect()
     }
 
@@ -180,7 +182,7 @@ mod tests {
             let input = tensor(vec![1.0; CHANNELS * 4 * IMAGES], [2, 2]).require_grad();
             let gradients = pool(input.clone(), window([2, 2, 0])).sum().backward();
             let gradient = host(input.grad(&gradients).unwrap());
-            let first = |at: usize| f32::from(u8::from(at / IMAGES % 4 == 0));
+            let first = |at: usize| f32::from(u8::from((at / IMAGES).is_multiple_of(4)));
             assert!(gradient.iter().enumerate().all(|(at, &g)| g == first(at)));
         }
     }
