@@ -69,6 +69,37 @@ fn quantize_skips_fresh_stages_and_keeps_a_finished_run_of_another_recipe() {
     assert_eq!(quantize(&["--set", "qat.steps=1", "--force"]).code, 0);
 }
 
+/// Networks that PyTorch wrote, with a 7x7 stem, max poolings, bottlenecks, a flattened map.
+#[test]
+fn onnx_models_are_quantized_and_run_privately_without_a_mismatch() {
+    let folder = tempfile::tempdir().unwrap();
+    for network in ["residual-traced", "plain-exported"] {
+        let model = format!("train/fixtures/networks/{network}.onnx");
+        let out = folder.path().join(network);
+        let mut arguments =
+            short(&["quantize", "configs/demo.toml", "--json", "--out", out.to_str().unwrap()]);
+        let weights = format!("model.weights={model}");
+        arguments.extend(["--set", "model.arch=onnx", "--set", &weights].map(String::from));
+        json_of(arguments);
+        let checkpoint = out.join("model.safetensors");
+        let evaluate = [
+            "eval",
+            checkpoint.to_str().unwrap(),
+            "--data",
+            "synthetic",
+            "--images",
+            "2",
+            "--private",
+            "--json",
+        ];
+        let private = json_of(evaluate);
+        assert_eq!((&private["images"], &private["mismatches"]), (&2.into(), &0.into()), "{network}");
+        let float =
+            json_of(["eval", &model, "--arch", "onnx", "--data", "synthetic", "--images", "20", "--json"]);
+        assert_eq!(float["images"], 20, "{network}");
+    }
+}
+
 #[test]
 fn float_weights_evaluate_to_what_training_said() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,11 +1,10 @@
 //! Accuracy of float weights, on Burn.
 
-use eqo_checkpoints::arch::Arch;
 use eqo_datasets::{Dataset, Normalization};
 use eqo_train::device::device_by_name;
 use eqo_train::evaluate::{Score, evaluate};
 use eqo_train::net::Net;
-use eqo_train::recipe::Recipe;
+use eqo_train::recipe::{ModelSection, Recipe};
 use eqo_train::tensors::NamedTensors;
 
 use crate::exit::Failure;
@@ -13,8 +12,8 @@ use crate::progress::Progress;
 
 /// How float weights become a network.
 pub(crate) struct Network<'a> {
-    /// Name of the architecture.
-    pub(crate) arch: &'a str,
+    /// The architecture, and the file that has it if it is an ONNX model's.
+    pub(crate) model: &'a ModelSection,
     /// What turns pixels into its input.
     pub(crate) normalization: Normalization,
     /// Name of the device.
@@ -25,7 +24,7 @@ impl<'a> Network<'a> {
     /// The network of a recipe.
     pub(crate) fn of(recipe: &'a Recipe) -> Self {
         let normalization = Normalization { mean: recipe.data.mean, std: recipe.data.std };
-        Self { arch: &recipe.model.arch, normalization, device: &recipe.device }
+        Self { model: &recipe.model, normalization, device: &recipe.device }
     }
 
     /// How many images of `dataset` the network with `tensors`, which come from `origin`, classifies correctly.
@@ -35,7 +34,7 @@ impl<'a> Network<'a> {
         origin: &str,
         dataset: &Dataset,
     ) -> Result<Score, Failure> {
-        let arch = Arch::by_name(self.arch, dataset.classes().len())?;
+        let arch = self.model.architecture(Some(dataset.classes().len()))?;
         let device = device_by_name(self.device)?;
         let net = Net::from_tensors(&arch, self.normalization, tensors, origin, &device)?;
         let bar = Progress::new("evaluate");

@@ -16,8 +16,8 @@ const SYNTHETIC: &str = "synthetic";
 /// Images of the built-in set when no number is given.
 const SYNTHETIC_IMAGES: usize = 1000;
 
-/// More of them are refused: they are all kept in memory.
-const MOST_SYNTHETIC: usize = 100_000;
+/// More bytes of generated images are refused: they are all kept in memory. 100,000 images of 32x32.
+const MOST_GENERATED: usize = 100_000 * 3 * 32 * 32;
 
 /// Which images.
 pub(crate) struct Choice<'a> {
@@ -39,8 +39,14 @@ pub(crate) struct Choice<'a> {
 pub(crate) fn open(choice: &Choice<'_>) -> Result<(Dataset, usize), Failure> {
     if choice.data == Path::new(SYNTHETIC) {
         let count = choice.images.unwrap_or(SYNTHETIC_IMAGES);
-        in_memory(count)?;
-        return Ok((synthetic::generate_test(choice.seed, count), 0));
+        in_memory(count, choice.size)?;
+        let images = synthetic::generate_test(choice.seed, count);
+        return match to_fit(choice.size) {
+            Some(resize) if [images.height(), images.width()] != choice.size => {
+                Ok((images.resized(&resize)?, 0))
+            }
+            _ => Ok((images, 0)),
+        };
     }
     let options = FolderOptions {
         resize: to_fit(choice.size),
@@ -66,17 +72,17 @@ pub(crate) fn sample(dataset: &Dataset, count: usize, seed: u64) -> Dataset {
 
 /// `count` random images, `[images][channels][height][width]`, for a network that only gets measured.
 pub(crate) fn random(seed: u64, count: usize, shape: [usize; 3]) -> Result<Vec<u8>, Failure> {
-    in_memory(count)?;
+    in_memory(count, [shape[1], shape[2]])?;
     Ok(random::images(seed, count, shape))
 }
 
 /// Refuses more generated images than memory should hold.
-fn in_memory(count: usize) -> Result<(), Failure> {
-    if count <= MOST_SYNTHETIC {
+fn in_memory(count: usize, [height, width]: [usize; 2]) -> Result<(), Failure> {
+    let most = MOST_GENERATED / (3 * height * width).max(1);
+    if count <= most {
         return Ok(());
     }
-    let message =
-        format!("--images: expected at most {MOST_SYNTHETIC} synthetic images, found {count}; ask for fewer");
+    let message = format!("--images: expected at most {most} generated images, found {count}; ask for fewer");
     Err(Failure::new(Kind::Usage, message))
 }
 

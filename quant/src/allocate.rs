@@ -159,12 +159,10 @@ impl Problem<'_> {
         let weighted = |op: &ArchOp| matches!(op, ArchOp::Conv(_) | ArchOp::Linear { .. });
         let index = |id: NodeId| self.arch.nodes[..id].iter().filter(|node| weighted(&node.op)).count();
         let node = self.arch.nodes.iter().filter(|node| weighted(&node.op)).nth(layer)?;
-        let mut input = match &node.op {
-            ArchOp::Conv(conv) => conv.input,
-            ArchOp::Linear { input, .. } => *input,
-            _ => return None,
-        };
-        while let ArchOp::GlobalAvgPool { input: from } = &self.arch.node(input).op {
+        let mut input = node.op.as_conv()?.input;
+        while let ArchOp::GlobalAvgPool { input: from } | ArchOp::MaxPool { input: from, .. } =
+            &self.arch.node(input).op
+        {
             input = *from;
         }
         weighted(&self.arch.node(input).op).then(|| index(input))

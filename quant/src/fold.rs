@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use eqo_checkpoints::arch::{Arch, ArchOp, Conv};
+use eqo_checkpoints::arch::{Arch, ArchOp, Conv, NodeId};
 use eqo_datasets::Normalization;
 use eqo_train::FoldedLayer;
 use eqo_train::batch_norm::EPSILON;
@@ -14,8 +14,8 @@ use crate::Error;
 /// Folds a float network so that it computes the same function of `pixel − offset` without normalizations:
 ///
 /// - BN's `γ/√(var + ε)` multiplies the output channel's weights, its shift becomes the bias;
-/// - `1/(255·std_c)` multiplies the weights of convolutions that read the image;
-/// - `1/(H·W)` of an average pool multiplies the linear layer that reads the sum.
+/// - `1/(255·std_c)` multiplies the weights of layers that read the image;
+/// - `1/(H·W)` of an average pool multiplies the weights of layers that read the sum.
 ///
 /// The input offset is `round(255·mean_c)`: the remainder, below half a pixel step, is left to the fine-tune.
 ///
@@ -26,35 +26,43 @@ pub fn fold(
     tensors: &NamedTensors,
     normalization: &Normalization,
 ) -> Result<BTreeMap<String, FoldedLayer>, Error> {
-    let shapes = arch.shapes();
     let mut folded = BTreeMap::new();
     for node in &arch.nodes {
-        let layer = match &node.op {
-            ArchOp::Conv(conv) => {
-                let mut layer = fold_batch_norm(&node.name, conv, tensors)?;
-                if matches!(arch.node(conv.input).op, ArchOp::Input { .. }) {
-                    for (mut channel, std) in layer.weight.axis_iter_mut(Axis(1)).zip(normalization.std) {
-                        channel /= 255.0 * std;
-                    }
-                }
-                layer
-            }
-            ArchOp::Linear { input, kernel, .. } => {
-                let mut weight = tensor(tensors, &format!("{}.weight", node.name))?.clone();
-                if let ArchOp::GlobalAvgPool { input } = &arch.node(*input).op {
-                    let [_, height, width] = shapes[*input];
-                    weight /= (height * width) as f32;
-                }
-                let bias = tensor(tensors, &format!("{}.bias", node.name))?.iter().copied().collect();
-                let shape = [weight.shape()[0], weight.shape()[1] / (kernel * kernel), *kernel, *kernel];
-                let weight = weight.into_shape_with_order(shape.as_slice());
-                FoldedLayer { weight: weight.map_err(|_| missing(&format!("{}.weight", node.name)))?, bias }
-            }
+        let (input, mut layer) = match &node.op {
+            ArchOp::Conv(conv) => (conv.input, fold_batch_norm(&node.name, conv, tensors)?),
+            ArchOp::Linear { input, kernel, .. } => (*input, flattened(&node.name, *kernel, tensors)?),
             ArchOp::Input { .. } | ArchOp::MaxPool { .. } | ArchOp::GlobalAvgPool { .. } => continue,
         };
+        fold_input(arch, input, normalization, &mut layer.weight);
         folded.insert(node.name.clone(), layer);
     }
     Ok(folded)
+}
+
+/// What the image's or a sum's steps are worth.
+fn fold_input(arch: &Arch, input: NodeId, normalization: &Normalization, weight: &mut ArrayD<f32>) {
+    match &arch.node(input).op {
+        ArchOp::Input { .. } => {
+            for (mut channel, std) in weight.axis_iter_mut(Axis(1)).zip(normalization.std) {
+                channel /= 255.0 * std;
+            }
+        }
+        ArchOp::GlobalAvgPool { input } => {
+            let [_, height, width] = arch.shapes()[*input];
+            *weight /= (height * width) as f32;
+        }
+        ArchOp::Conv(_) | ArchOp::MaxPool { .. } | ArchOp::Linear { .. } => {}
+    }
+}
+
+/// A linear layer as the convolution whose kernel covers its input.
+fn flattened(name: &str, kernel: usize, tensors: &NamedTensors) -> Result<FoldedLayer, Error> {
+    let key = format!("{name}.weight");
+    let weight = tensor(tensors, &key)?.clone();
+    let bias = tensor(tensors, &format!("{name}.bias"))?.iter().copied().collect();
+    let shape = [weight.shape()[0], weight.shape()[1] / (kernel * kernel), kernel, kernel];
+    let weight = weight.into_shape_with_order(shape.as_slice()).map_err(|_| missing(&key))?;
+    Ok(FoldedLayer { weight, bias })
 }
 
 fn fold_batch_norm(name: &str, conv: &Conv, tensors: &NamedTensors) -> Result<FoldedLayer, Error> {

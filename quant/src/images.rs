@@ -24,7 +24,8 @@ pub struct Images {
 
 /// Reads or generates the sets of `section` for a network whose images have this (height, width).
 ///
-/// Images of folders are resized; training images may stay larger than the network's, for resized crops.
+/// Images of folders are resized; training images may stay larger than the network's, for resized crops. The sets of 32x32
+/// images are brought to a network's size, so that any network can be tried on them.
 ///
 /// # Errors
 /// Those of the readers in [`eqo_datasets`]; test classes must be the training classes.
@@ -65,6 +66,10 @@ pub fn open(
             let (test, left_out_of_test) = folder::read_cached(&section.test, &options, &place, progress)?;
             (train, test, left_out.len() + left_out_of_test.len())
         }
+    };
+    let (train, test) = match section.kind {
+        DataKind::Folder => (train, test),
+        _ => (as_tested(train, section, size)?, as_tested(test, section, size)?),
     };
     if train.classes() != test.classes() {
         return Err(Error::Classes { train: train.classes().to_vec(), test: test.classes().to_vec() });
@@ -143,6 +148,20 @@ mod tests {
         let counts = (0..10).map(|class| validation.labels().iter().filter(|&&label| label == class).count());
         assert!(counts.into_iter().all(|count| count == 2));
         assert_eq!(set(&held.test), set(&whole.test));
+    }
+
+    #[test]
+    fn the_built_in_set_comes_in_the_size_of_the_network() {
+        let section = DataSection { train_images: 6, test_images: 4, ..DataSection::default() };
+        let images = open(&section, 3, [64, 64], &|_, _| ()).unwrap();
+        for set in [&images.train, &images.test, &images.calibration] {
+            assert_eq!((set.height(), set.width()), (64, 64));
+        }
+        let small = open(&section, 3, [32, 32], &|_, _| ()).unwrap();
+        let mean = |set: &Dataset| {
+            set.pixels().iter().map(|&x| f64::from(x)).sum::<f64>() / set.pixels().len() as f64
+        };
+        assert!((mean(&images.test) - mean(&small.test)).abs() < 1.0);
     }
 
     #[test]

@@ -73,18 +73,18 @@ impl Pipeline {
     /// Unreadable images, unknown architecture or device, unwritable folder.
     pub fn new(recipe: Recipe, out: &Path, resume: bool, hooks: &Hooks<'_>) -> Result<Self, Error> {
         let device = device::device_by_name(&recipe.device)?;
-        // Layers don't depend on the number of classes: a wrong one is refused before any image is read.
-        let plan = recipe.bits.plan(&Arch::by_name(&recipe.model.arch, 1)?)?;
+        // Layers and the images' size don't depend on the number of classes: a wrong one is refused before any image is read.
+        let known = recipe.model.architecture(None)?;
+        let plan = recipe.bits.plan(&known)?;
         std::fs::create_dir_all(out).map_err(|source| Error::Io {
             path: out.to_owned(),
             action: "create",
             source,
         })?;
         let reading = |done, total| report(hooks, "read images", done, total);
-        // The size of a network's images doesn't depend on the number of classes.
-        let [_, height, width] = Arch::by_name(&recipe.model.arch, 1)?.shapes()[0];
+        let [_, height, width] = known.shapes()[0];
         let images = images::open(&recipe.data, recipe.seed, [height, width], &reading)?;
-        let arch = Arch::by_name(&recipe.model.arch, images.train.classes().len())?;
+        let arch = recipe.model.architecture(Some(images.train.classes().len()))?;
         write_whole(&out.join("recipe.toml"), recipe.to_toml().as_bytes())?;
         let float_inputs = float_inputs(&recipe, &images);
         let (out, stages, seconds) = (out.to_owned(), Stages::open(out), BTreeMap::new());
@@ -187,7 +187,7 @@ impl Pipeline {
 
     fn initial_net(&self) -> Result<Net, Error> {
         match &self.recipe.model.weights {
-            Some(path) => self.float_net(&import::read_tensors(path)?),
+            Some(path) => self.float_net(&import::read_network(path, &self.arch)?),
             None => Ok(Net::random(&self.arch, self.normalization(), self.recipe.seed, &self.device)?),
         }
     }

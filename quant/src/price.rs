@@ -119,23 +119,42 @@ impl Pricing<'_> {
         cost::inference(graph, &Profile { ot: self.ot }, 1)
     }
 
-    /// What every convolution and linear layer takes, its share of the random OTs included.
+    /// What every convolution and linear layer takes, its share of the random OTs and the max poolings of its activation
+    /// included.
     fn node_prices(&self, graph: &CheckedGraph) -> Vec<Price> {
         let costs = self.costs(graph);
         let made: u64 = costs.nodes.iter().map(|node| node.ots.server_sends + node.ots.client_sends).sum();
-        let weighted = graph.nodes().iter().filter(|node| matches!(node.op, Op::Conv(_))).count();
-        let offline_rounds = costs.offline().rounds as f64 / weighted.max(1) as f64;
         let each = costs.ot_extension.bytes() as f64 / made.max(1) as f64;
-        let price = |node: &cost::NodeCost| Price {
-            offline: node.offline.bytes() as f64
-                + each * (node.ots.server_sends + node.ots.client_sends) as f64,
-            online: node.online.bytes() as f64,
-            rounds_offline: offline_rounds,
-            rounds_online: node.online.rounds as f64,
-        };
-        let nodes = graph.nodes().iter().zip(&costs.nodes).filter(|(node, _)| matches!(node.op, Op::Conv(_)));
-        nodes.map(|(_, cost)| price(cost)).collect()
+        let owners = owners(graph);
+        let weighted = owners.iter().flatten().max().map_or(0, |&last| last + 1);
+        let rounds_offline = costs.offline().rounds as f64 / weighted.max(1) as f64;
+        let mut prices = vec![Price { rounds_offline, ..Price::default() }; weighted];
+        for (owner, node) in owners.into_iter().zip(&costs.nodes) {
+            let Some(price) = owner.and_then(|owner| prices.get_mut(owner)) else { continue };
+            let ots = node.ots.server_sends + node.ots.client_sends;
+            price.offline += node.offline.bytes() as f64 + each * ots as f64;
+            price.online += node.online.bytes() as f64;
+            price.rounds_online += node.online.rounds as f64;
+        }
+        prices
     }
+}
+
+/// Of every node, the place among convolutions and linear layers of the one whose choices decide its price: its own, or that of
+/// the activation whose largest values it takes.
+fn owners(graph: &CheckedGraph) -> Vec<Option<usize>> {
+    let (mut owners, mut weighted) = (Vec::new(), 0);
+    for node in graph.nodes() {
+        owners.push(match &node.op {
+            Op::Conv(_) => {
+                weighted += 1;
+                Some(weighted - 1)
+            }
+            Op::MaxPool(pool) => owners.get(pool.input).copied().flatten(),
+            Op::Input(_) | Op::SumPool { .. } => None,
+        });
+    }
+    owners
 }
 
 /// Every layer's `choice`, its last one where there are fewer, and activations of `act_bits`.
@@ -162,4 +181,26 @@ fn with_outputs(graph: &CheckedGraph, from: u8, to: u8) -> Result<CheckedGraph, 
         }
     }
     Ok(graph.check()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use eqo_checkpoints::arch::Arch;
+    use eqo_checkpoints::random;
+
+    use super::*;
+
+    #[test]
+    fn max_poolings_are_paid_by_the_layer_whose_activation_they_read() {
+        let arch = Arch::by_name("minionn", 10).unwrap();
+        let plan = BitPlan::uniform(&arch, 4, 6);
+        let made = random::checkpoint(&arch, &plan, 1, &|_, _| ()).unwrap();
+        let owner = |name: &str| {
+            let at = made.graph().nodes().iter().position(|node| node.name == name).unwrap();
+            owners(made.graph())[at]
+        };
+        let names = ["input", "conv2", "pool1", "conv3", "conv4", "pool2", "fc"];
+        let want = [None, Some(1), Some(1), Some(2), Some(3), Some(3), Some(7)];
+        assert_eq!(names.map(owner), want);
+    }
 }

@@ -15,7 +15,7 @@ use clap::{Parser, ValueEnum};
 use eqo_checkpoints::arch::Arch;
 use eqo_checkpoints::plan::BitPlan;
 use eqo_checkpoints::winograd::Algorithm;
-use eqo_datasets::{Dataset, Normalization, synthetic};
+use eqo_datasets::{Dataset, Normalization, Resize, synthetic};
 use eqo_train::fit::{FitConfig, Hooks, Progress, Teacher, fit};
 use eqo_train::net::Net;
 use eqo_train::qat::{FoldedLayer, FoldedWeights, QatNet};
@@ -60,7 +60,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     let arch = Arch::by_name(&options.arch, 10)?;
     let float = Net::random(&arch, NORMALIZATION, 1, &Device::flex())?;
-    let images = synthetic::generate(1, options.batch * 8);
+    let [_, height, width] = arch.shapes()[0];
+    let resize = Resize { shorter_side: height, centre_crop: Some(width) };
+    let images = synthetic::generate(1, options.batch * 8).resized(&resize)?;
     let teacher = |pixels| float.valid().logits(pixels);
     let teacher: Option<Teacher<'_>> = if options.distill { Some(&teacher) } else { None };
     match options.mode {
@@ -118,8 +120,9 @@ fn quantized(arch: &Arch, (float, images): (&Net, &Dataset), tile: usize) -> Res
     let mut folded = FoldedWeights::new();
     for name in plan.layers.keys() {
         let weight = &tensors[&format!("{name}.weight")] * 0.5;
-        let shape = weight.shape().to_vec();
-        let shape = if shape.len() == 2 { vec![shape[0], shape[1], 1, 1] } else { shape };
+        let conv = arch.nodes.iter().find(|node| &node.name == name).and_then(|node| node.op.as_conv());
+        let conv = conv.ok_or("the plan has a layer that the network lacks")?;
+        let shape = vec![conv.out_channels, conv.in_channels, conv.kernel, conv.kernel];
         let bias = vec![0.0; shape[0]];
         folded.insert(name.clone(), FoldedLayer { weight: weight.into_shape_with_order(shape)?, bias });
     }

@@ -35,6 +35,20 @@ pub enum Error {
         /// The reader's reason.
         found: String,
     },
+    /// An ONNX model that isn't a plain convolutional network.
+    #[error("{}: {node}: expected {expected}, found {found}; {next}", path.display())]
+    Onnx {
+        /// The file.
+        path: PathBuf,
+        /// The node, and its operation.
+        node: String,
+        /// What could have been imported.
+        expected: String,
+        /// What is there.
+        found: String,
+        /// What to do.
+        next: &'static str,
+    },
     /// The tensors of a file aren't those of the architecture; every difference is listed.
     #[error(
         "{origin}: tensors do not fit {arch}:{list}\nchoose the architecture these weights were trained with (--arch), or rename the tensors"
@@ -60,16 +74,6 @@ pub enum Error {
         found: String,
         /// What to do.
         next: &'static str,
-    },
-    /// A node that training can't compute.
-    #[error(
-        "node {node}: expected convolutions, linear layers and global average pooling, found {found}; choose another architecture (--arch)"
-    )]
-    Operation {
-        /// The node's name.
-        node: String,
-        /// Its operation.
-        found: &'static str,
     },
     /// A fake-quantized value that isn't an integer multiple of its scale.
     #[error(

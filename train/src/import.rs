@@ -1,11 +1,15 @@
 //! Float weights in and out: PyTorch pickles, and safetensors with PyTorch's names.
 
+mod names;
+mod onnx;
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
 use burn::store::{ModuleStore, PytorchStore, bridge};
+use eqo_checkpoints::arch::Arch;
 use ndarray::ArrayD;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
@@ -15,36 +19,104 @@ use crate::{Error, Result};
 /// Largest weight file read into memory, in bytes (4 GiB).
 pub(crate) const LARGEST_FILE: u64 = 4 << 30;
 
-/// What wraps every key of a network trained with `torch.nn.DataParallel`.
-const PARALLEL_PREFIX: &str = "module.";
+/// What `torch.nn.DataParallel` and `torch.compile` put before every key.
+const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 
-/// Reads every tensor of a `.th`, `.pth`, `.pt` (PyTorch pickle) or `.safetensors` file as float32.
-///
-/// A pickle's tensors may sit at its top or under `state_dict`; the prefix `module.` is removed.
+/// Under which key training scripts keep a network's tensors beside their own state: most of them, timm, kuangliu.
+const SECTIONS: [&str; 4] = ["state_dict", "model", "model_state_dict", "net"];
+
+/// The name of an architecture that an ONNX file describes.
+pub const ONNX: &str = "onnx";
+
+/// The architecture called `name`, for images of so many classes (any number will do for shapes); [`ONNX`] is that of the
+/// file `weights`.
 ///
 /// # Errors
-/// [`Error::Io`] or [`Error::Format`].
+/// [`Error::Arch`] for an unknown name; those of reading an ONNX file, and [`Error::Data`] if its classes are others.
+pub fn architecture(name: &str, weights: Option<&Path>, classes: Option<usize>) -> Result<Arch> {
+    if name != ONNX {
+        return Ok(Arch::by_name(name, classes.unwrap_or(1))?);
+    }
+    let Some(path) = weights.filter(|path| is_onnx(path)) else {
+        let found = weights.map_or("none".to_owned(), |path| path.display().to_string());
+        let (expected, next) = (".onnx for the architecture `onnx`".to_owned(), "name the ONNX file");
+        return Err(Error::Data { what: "weight file", expected, found, next });
+    };
+    let (arch, _) = onnx::read(path)?;
+    let logits = arch.shapes().last().map_or(0, |&[logits, ..]| logits);
+    match classes.filter(|&classes| classes != logits) {
+        None => Ok(arch),
+        Some(classes) => {
+            let next = "replace the network's last layer before exporting it";
+            let (expected, found) = (format!("{classes}, as the images have"), logits.to_string());
+            Err(Error::Data { what: "classes of the ONNX network", expected, found, next })
+        }
+    }
+}
+
+fn is_onnx(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "onnx")
+}
+
+/// Reads the float weights of `arch`: what [`read_tensors`] gives, under the architecture's names and in its shapes.
+///
+/// Names of torchvision, timm and the common CIFAR repositories are understood for each other, and fully connected layers
+/// become the convolutions that an architecture has for them. Whether everything is there is for
+/// [`crate::net::Net::from_tensors`] to check.
+///
+/// # Errors
+/// Those of [`read_tensors`].
+pub fn read_network(path: &Path, arch: &Arch) -> Result<NamedTensors> {
+    Ok(names::adapt(&arch.state_dict(), read_tensors(path)?))
+}
+
+/// Reads every tensor of a `.th`, `.pth`, `.pt` (PyTorch pickle), `.safetensors` or `.onnx` file as float32.
+///
+/// A pickle's tensors may sit at its top or under `state_dict`, `model`, `model_state_dict` or `net`; the prefixes `module.` and
+/// `_orig_mod.` are removed.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Format`] or [`Error::Onnx`].
 pub fn read_tensors(path: &Path) -> Result<NamedTensors> {
+    let tensors = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("th" | "pth" | "pt") => read_pytorch(path)?,
+        Some("onnx") => onnx::read(path)?.1,
+        _ => read_safetensors(path)?,
+    };
+    Ok(tensors.into_iter().map(|(name, tensor)| (unwrapped(&name).to_owned(), tensor)).collect())
+}
+
+/// `name` without [`WRAPPERS`], in whatever order they wrap each other.
+fn unwrapped(mut name: &str) -> &str {
+    while let Some(inner) = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)) {
+        name = inner;
+    }
+    name
+}
+
+fn check_size(path: &Path) -> Result<()> {
     let size = fs::metadata(path).map_err(Error::io(path, "read"))?.len();
     if size > LARGEST_FILE {
         let found = format!("{size} bytes, more than {LARGEST_FILE}");
         return Err(Error::Format { path: path.to_owned(), expected: "a weight file", found });
     }
-    let tensors = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("th" | "pth" | "pt") => read_pytorch(path)?,
-        _ => read_safetensors(path)?,
-    };
-    let strip = |name: String| name.strip_prefix(PARALLEL_PREFIX).map_or(name.clone(), str::to_owned);
-    Ok(tensors.into_iter().map(|(name, tensor)| (strip(name), tensor)).collect())
+    Ok(())
+}
+
+/// All of a file that isn't too large.
+fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    check_size(path)?;
+    fs::read(path).map_err(Error::io(path, "read"))
 }
 
 fn read_pytorch(path: &Path) -> Result<NamedTensors> {
+    check_size(path)?;
     let bad = |found: String| Error::Format { path: path.to_owned(), expected: "a PyTorch pickle", found };
+    let whole = || PytorchStore::from_file(path).map_indices_contiguous(false);
+    let holds_tensors = |store: &mut PytorchStore| store.keys().is_ok_and(|keys| !keys.is_empty());
+    let sections = SECTIONS.into_iter().map(|key| whole().with_top_level_key(key));
     let mut store =
-        PytorchStore::from_file(path).with_top_level_key("state_dict").map_indices_contiguous(false);
-    if store.keys().is_err() {
-        store = PytorchStore::from_file(path).map_indices_contiguous(false);
-    }
+        sections.into_iter().find_map(|mut s| holds_tensors(&mut s).then_some(s)).unwrap_or_else(whole);
     let tensors = store.get_all_tensors().map_err(|error| bad(error.to_string()))?;
     let mut named = NamedTensors::new();
     for (name, tensor) in tensors {
@@ -58,7 +130,7 @@ fn read_pytorch(path: &Path) -> Result<NamedTensors> {
 
 fn read_safetensors(path: &Path) -> Result<NamedTensors> {
     let bad = |found: String| Error::Format { path: path.to_owned(), expected: "a safetensors file", found };
-    let bytes = fs::read(path).map_err(Error::io(path, "read"))?;
+    let bytes = read_bytes(path)?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| bad(error.to_string()))?;
     let mut named = NamedTensors::new();
     for (name, view) in file.tensors() {

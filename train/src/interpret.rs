@@ -5,9 +5,9 @@
 use burn::tensor::{Tensor, s};
 use eqo_checkpoints::arch::{Arch, ArchNode, ArchOp, Shortcut};
 
-use crate::{Error, Result};
+use crate::kernels::Window;
 
-/// What differs between networks of the same architecture: how a weighted node and the pooling compute.
+/// What differs between networks of the same architecture: how a weighted node and the poolings compute.
 pub(crate) trait Nodes {
     /// What flows from node to node.
     type Value: Value;
@@ -24,6 +24,9 @@ pub(crate) trait Nodes {
 
     /// Global pooling, `[channels, height, width, batch]` to `[channels, 1, 1, batch]`.
     fn pool(&self, input: Self::Value) -> Self::Value;
+
+    /// The largest value of each window.
+    fn max_pool(&self, input: Self::Value, window: Window) -> Self::Value;
 }
 
 /// An activation, or more than one.
@@ -46,7 +49,9 @@ pub(crate) fn interpret<N: Nodes>(arch: &Arch, nodes: &N, image: N::Value) -> Ve
         let output = match &node.op {
             ArchOp::Input { .. } => image.clone(),
             ArchOp::GlobalAvgPool { input } => nodes.pool(outputs[*input].clone()),
-            ArchOp::MaxPool { .. } => unreachable!("`trainable` refuses max pooling"),
+            &ArchOp::MaxPool { input, kernel, stride, padding } => {
+                nodes.max_pool(outputs[input].clone(), Window { kernel, stride, padding })
+            }
             ArchOp::Conv(conv) => {
                 let shortcut = conv.shortcut.as_ref();
                 let shortcut = shortcut.map(|s| outputs[s.input].clone().residual(s, conv.out_channels));
@@ -61,12 +66,6 @@ pub(crate) fn interpret<N: Nodes>(arch: &Arch, nodes: &N, image: N::Value) -> Ve
         outputs.push(output);
     }
     outputs
-}
-
-/// Refuses what [`Nodes`] can't compute.
-pub(crate) fn trainable(arch: &Arch) -> Result<()> {
-    let refused = arch.nodes.iter().find(|node| matches!(node.op, ArchOp::MaxPool { .. }));
-    refused.map_or(Ok(()), |node| Err(Error::Operation { node: node.name.clone(), found: "max pooling" }))
 }
 
 /// The logits `[batch, classes]`: the last node's output, which is `[classes, 1, 1, batch]`.

@@ -22,6 +22,7 @@ pub mod tensors;
 mod interpret;
 mod kernels;
 mod ops;
+mod pooling;
 mod quantizer;
 mod state_dict;
 #[cfg(test)]

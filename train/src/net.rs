@@ -14,12 +14,12 @@ use ndarray::ArrayD;
 use crate::batch_norm::Running;
 use crate::classifier::Classifier;
 use crate::interpret::{self, Nodes};
-use crate::kernels::TapMap;
+use crate::kernels::{TapMap, Window};
 use crate::ops::{self, ConvSpec, Weights};
 use crate::state_dict;
 use crate::tensors::{NamedTensors, ParamMaker, to_host};
 use crate::winograd::Geometry;
-use crate::{Result, pixels};
+use crate::{Result, pixels, pooling};
 
 /// A float network. Batch normalization uses batch statistics on an autodiff device (training) and running
 /// statistics otherwise.
@@ -65,7 +65,6 @@ impl Net {
         device: &Device,
     ) -> Result<Self> {
         normalization.validate()?;
-        interpret::trainable(arch)?;
         state_dict::check(&arch.name, &arch.state_dict(), tensors, origin)?;
         let mut params = ParamMaker::new(device);
         let units =
@@ -146,6 +145,10 @@ impl Nodes for Net {
 
     fn pool(&self, input: Tensor<4>) -> Tensor<4> {
         input.mean_dim(1).mean_dim(2)
+    }
+
+    fn max_pool(&self, input: Tensor<4>, window: Window) -> Tensor<4> {
+        pooling::max_pool(input, window)
     }
 }
 

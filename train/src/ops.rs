@@ -11,6 +11,7 @@ use burn::tensor::{Device, Tensor};
 mod activation;
 mod convolution;
 mod norm;
+mod pooling;
 mod raw;
 mod unit;
 
@@ -18,7 +19,7 @@ pub(crate) use activation::ActivationSpec;
 pub(crate) use convolution::{ConvSpec, Rounding};
 pub(crate) use unit::UnitSpec;
 
-use crate::kernels::{ActivationQuantizer, Normalizer};
+use crate::kernels::{ActivationQuantizer, Normalizer, Window};
 
 /// Operations with a kernel of their own.
 #[backend_extension(Flex, Autodiff)]
@@ -59,6 +60,9 @@ pub(crate) trait KernelOps: Backend {
         beta: FloatTensor<Self>,
         normalizer: Normalizer,
     ) -> FloatTensor<Self>;
+
+    /// The largest value of each window.
+    fn max_pool(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self>;
 }
 
 /// Operations that no gradient flows through.
@@ -131,6 +135,11 @@ pub(crate) fn normalize(
     Tensor::from_dispatch(Dispatch::normalize(x.into_dispatch(), gamma, beta, normalizer))
 }
 
+/// `[channels, h', w', images]`: the largest value of each window of `x` `[channels, h, w, images]`.
+pub(crate) fn max_pool(x: Tensor<4>, window: Window) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::max_pool(x.into_dispatch(), window))
+}
+
 /// Mean and biased variance of each channel, `[2, channels]`, without automatic differentiation.
 pub(crate) fn moments(x: Tensor<4>) -> Tensor<2> {
     let x = if x.is_autodiff() { x.inner() } else { x };
@@ -183,6 +192,10 @@ impl KernelOps for Flex {
     ) -> FloatTensor<Self> {
         norm::forward([x, gamma, beta], &normalizer)
     }
+
+    fn max_pool(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
+        pooling::forward(x, window)
+    }
 }
 
 impl<C: CheckpointStrategy> KernelOps for Autodiff<Flex, C> {
@@ -224,5 +237,9 @@ impl<C: CheckpointStrategy> KernelOps for Autodiff<Flex, C> {
         normalizer: Normalizer,
     ) -> FloatTensor<Self> {
         norm::tracked::<C>([x, gamma, beta], normalizer)
+    }
+
+    fn max_pool(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
+        pooling::tracked::<C>(x, window)
     }
 }

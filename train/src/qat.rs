@@ -11,8 +11,9 @@ use ndarray::ArrayD;
 
 use crate::classifier::Classifier;
 use crate::interpret::{self, Nodes};
-use crate::kernels::{ActivationQuantizer, TapQuantizer};
+use crate::kernels::{ActivationQuantizer, TapQuantizer, Window};
 use crate::ops::{self, ConvSpec, Rounding, Weights};
+use crate::pooling::Largest;
 use crate::quantizer;
 use crate::tensors::{NamedTensors, ParamMaker, to_device, to_host};
 use crate::winograd;
@@ -278,6 +279,13 @@ impl Nodes for Pass<'_> {
     /// The sum; its division by the area is in the next layer's weights.
     fn pool(&self, input: Tensor<4>) -> Tensor<4> {
         input.sum_dim(1).sum_dim(2)
+    }
+
+    fn max_pool(&self, input: Tensor<4>, window: Window) -> Tensor<4> {
+        if self.net.has_kernels(&input.device()) {
+            return ops::max_pool(input, window);
+        }
+        Largest::of(&input, window).select(input)
     }
 }
 

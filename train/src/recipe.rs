@@ -4,7 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
+use eqo_checkpoints::arch::Arch;
 use serde::{Deserialize, Serialize};
+
+use crate::import;
 
 mod bits;
 mod error;
@@ -45,11 +48,21 @@ pub struct Recipe {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelSection {
-    /// An architecture name, see [`eqo_checkpoints::arch::Arch::NAMES`].
+    /// An architecture name, see [`eqo_checkpoints::arch::Arch::NAMES`], or `onnx`: that of `weights`.
     pub arch: String,
-    /// Pretrained float weights (`.safetensors`, `.th`, `.pth`); absent means random initial weights.
+    /// Pretrained float weights (`.safetensors`, `.th`, `.pth`, `.onnx`); absent means random initial weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<PathBuf>,
+}
+
+impl ModelSection {
+    /// The network's architecture for images of so many classes, see [`crate::import::architecture`].
+    ///
+    /// # Errors
+    /// Those of [`crate::import::architecture`].
+    pub fn architecture(&self, classes: Option<usize>) -> crate::Result<Arch> {
+        import::architecture(&self.arch, self.weights.as_deref(), classes)
+    }
 }
 
 /// Where images come from.

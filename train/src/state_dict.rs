@@ -10,6 +10,9 @@ use rand_chacha::ChaCha8Rng;
 use crate::tensors::NamedTensors;
 use crate::{Error, Result};
 
+/// Most differences listed; a file of another network has hundreds.
+const MOST_LISTED: usize = 24;
+
 /// Compares names and shapes; PyTorch's `num_batches_tracked` counters are ignored.
 pub(crate) fn check(
     arch: &str,
@@ -17,28 +20,40 @@ pub(crate) fn check(
     found: &NamedTensors,
     origin: &str,
 ) -> Result<()> {
-    let mut list = String::new();
+    let counter = |name: &str| name.ends_with("num_batches_tracked");
+    let strange = |name: &&str| !expected.contains_key(*name) && !counter(name);
+    let strangers: Vec<&str> = found.keys().map(String::as_str).filter(strange).collect();
+    let mut lines = Vec::new();
     for (name, shape) in expected {
         match found.get(name) {
-            None => list += &format!("\n  missing {name} {shape:?}"),
+            None => lines.push(format!("missing {name} {shape:?}{}", nearest(name, &strangers, found))),
             Some(tensor) if tensor.shape() != shape.as_slice() => {
-                list += &format!("\n  {name}: expected shape {shape:?}, found {:?}", tensor.shape());
+                lines.push(format!("{name}: expected shape {shape:?}, found {:?}", tensor.shape()));
             }
             Some(tensor) if tensor.iter().any(|value| !value.is_finite()) => {
-                list += &format!("\n  {name}: expected finite values, found NaN or infinity");
+                lines.push(format!("{name}: expected finite values, found NaN or infinity"));
             }
             Some(_) => {}
         }
     }
-    for name in found.keys() {
-        if !expected.contains_key(name) && !name.ends_with("num_batches_tracked") {
-            list += &format!("\n  unexpected {name}");
-        }
-    }
-    if list.is_empty() {
+    lines.extend(strangers.iter().map(|name| format!("unexpected {name} {:?}", found[*name].shape())));
+    if lines.is_empty() {
         return Ok(());
     }
+    let more = lines.len().saturating_sub(MOST_LISTED);
+    lines.truncate(MOST_LISTED);
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    let list = lines.iter().map(|line| format!("\n  {line}")).collect();
     Err(Error::StateDict { origin: origin.to_owned(), arch: arch.to_owned(), list })
+}
+
+/// What `name` may be called in the file.
+fn nearest(name: &str, strangers: &[&str], found: &NamedTensors) -> String {
+    let alike = strangers.iter().map(|other| (strsim::jaro_winkler(name, other), other));
+    let best = alike.max_by(|(a, _), (b, _)| a.total_cmp(b)).filter(|(alike, _)| *alike > 0.8);
+    best.map_or_else(String::new, |(_, other)| format!(" (nearest: {other} {:?})", found[*other].shape()))
 }
 
 /// Initial values: weights and linear biases uniform with He's variance (fan in), BN identity.

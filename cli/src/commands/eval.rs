@@ -80,14 +80,19 @@ fn run_float(_: &EvalArgs, _: &str) -> Result<(), Failure> {
 
 #[cfg(feature = "train")]
 fn run_float(args: &EvalArgs, arch: &str) -> Result<(), Failure> {
+    use eqo_train::import;
+    use eqo_train::recipe::ModelSection;
+
     use crate::float::Network;
 
     let start = Instant::now();
-    let [_, height, width] = eqo_checkpoints::arch::Arch::by_name(arch, 1)?.shapes()[0];
-    let tensors = eqo_train::import::read_tensors(&args.checkpoint)?;
+    let model = ModelSection { arch: arch.to_owned(), weights: Some(args.checkpoint.clone()) };
+    let known = model.architecture(None)?;
+    let [_, height, width] = known.shapes()[0];
+    let tensors = import::read_network(&args.checkpoint, &known)?;
     let (dataset, skipped) = images::open(&choice(args, [height, width]))?;
     let normalization = Normalization { mean: args.mean, std: args.std };
-    let network = Network { arch, normalization, device: "flex" };
+    let network = Network { model: &model, normalization, device: "flex" };
     let score = network.score(&tensors, &args.checkpoint.display().to_string(), &dataset)?;
     let mut evaluation = Evaluation::plain(arch, "float", score.total, Some(score.correct), start);
     evaluation.skipped = args.skip_corrupt.then_some(skipped);

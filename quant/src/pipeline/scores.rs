@@ -45,7 +45,7 @@ impl Pipeline {
 
     pub(super) fn imported_score(&self, hooks: &Hooks<'_>) -> Result<Option<Accuracy>, Error> {
         let Some(path) = &self.recipe.model.weights else { return Ok(None) };
-        self.float_score("evaluate imported", &import::read_tensors(path)?, hooks).map(Some)
+        self.float_score("evaluate imported", &import::read_network(path, &self.arch)?, hooks).map(Some)
     }
 
     /// The test accuracies beside the curves of the stages that were trained.

@@ -7,7 +7,9 @@ use eqo_checkpoints::arch::{ArchNode, Shortcut};
 
 use super::{FloatTaps, TapLayer};
 use crate::interpret::{Nodes, Value};
+use crate::kernels::Window;
 use crate::ops::{self, Weights};
+use crate::pooling::Largest;
 use crate::winograd;
 
 /// An activation and its derivative; `None` is zero.
@@ -85,6 +87,12 @@ impl Nodes for Duals<'_> {
     /// The sum; its division by the area is in the next layer's taps.
     fn pool(&self, input: Dual) -> Dual {
         input.map(|x| x.sum_dim(1).sum_dim(2))
+    }
+
+    /// Linear where the largest values stay where they are, as ReLUs are.
+    fn max_pool(&self, input: Dual, window: Window) -> Dual {
+        let largest = Largest::of(&input.value, window);
+        input.map(|x| largest.select(x))
     }
 }
 

@@ -3,8 +3,8 @@ use eqo_checkpoints::plan::BitPlan;
 use eqo_checkpoints::winograd::Algorithm;
 
 use super::*;
-use crate::qat::tests::planned;
-use crate::testing::{tiny_arch, tiny_images};
+use crate::qat::tests::{planned, planned_for};
+use crate::testing::{pooled_arch, tiny_arch, tiny_images};
 use crate::winograd;
 
 const IMAGES: [usize; 5] = [0, 1, 2, 3, 4];
@@ -12,6 +12,11 @@ const IMAGES: [usize; 5] = [0, 1, 2, 3, 4];
 fn network(tiles: Algorithm) -> FloatTaps {
     planned(&BitPlan::uniform(&tiny_arch(), 4, 6).with_tiles(&tiny_arch(), tiles), &Device::flex())
         .float_network()
+}
+
+fn pooled(tiles: Algorithm) -> FloatTaps {
+    let plan = BitPlan::uniform(&pooled_arch(), 8, 8).with_tiles(&pooled_arch(), tiles);
+    planned_for(&pooled_arch(), &plan, &Device::flex()).float_network()
 }
 
 fn wave(shape: [usize; 4], offset: f32, device: &Device) -> Tensor<4> {
@@ -49,6 +54,10 @@ fn loss(net: &FloatTaps, taps: &[Vec<f64>]) -> f64 {
                     let [_, height, width] = shapes[*input];
                     values[*input].chunks(height * width).map(|plane| plane.iter().sum()).collect()
                 }
+                &ArchOp::MaxPool { input, kernel, stride, padding } => {
+                    let sides = [shapes[input][1], shapes[input][2]];
+                    largest(&values[input], sides, [kernel, stride, padding])
+                }
                 _ => {
                     layer += 1;
                     weighted(net, (node, layer - 1), &taps[layer - 1], &values)
@@ -64,6 +73,26 @@ fn loss(net: &FloatTaps, taps: &[Vec<f64>]) -> f64 {
     IMAGES.iter().map(loss).sum::<f64>() / IMAGES.len() as f64
 }
 
+/// The largest of every window.
+fn largest(x: &[f64], [height, width]: [usize; 2], [kernel, stride, padding]: [usize; 3]) -> Vec<f64> {
+    let out = |side: usize| (side + 2 * padding - kernel) / stride + 1;
+    let under = |at: usize, side: usize| {
+        (at * stride..at * stride + kernel)
+            .filter_map(move |y| y.checked_sub(padding))
+            .filter(move |&y| y < side)
+    };
+    let mut y = Vec::new();
+    for plane in x.chunks(height * width) {
+        for (row, column) in (0..out(height)).flat_map(|row| (0..out(width)).map(move |column| (row, column)))
+        {
+            let values =
+                under(row, height).flat_map(|row| under(column, width).map(move |column| (row, column)));
+            y.push(values.map(|(row, column)| plane[row * width + column]).fold(f64::MIN, f64::max));
+        }
+    }
+    y
+}
+
 fn weighted(
     net: &FloatTaps,
     (node, layer): (&ArchNode, usize),
@@ -71,11 +100,8 @@ fn weighted(
     values: &[Vec<f64>],
 ) -> Vec<f64> {
     let (shapes, layer) = (net.arch.shapes(), &net.layers[layer]);
-    let (input, shortcut, relu) = match &node.op {
-        ArchOp::Conv(conv) => (conv.input, conv.shortcut.as_ref(), conv.relu),
-        ArchOp::Linear { input, .. } => (*input, None, false),
-        _ => unreachable!(),
-    };
+    let conv = node.op.as_conv().unwrap();
+    let (input, shortcut, relu) = (conv.input, conv.shortcut.as_ref(), conv.relu);
     let [out, inputs, kernel, _] = layer.taps.dims();
     let [_, height, width] = shapes[input];
     let (stride, padding) = (layer.conv.geometry.stride, layer.conv.geometry.padding);
@@ -109,7 +135,11 @@ fn weighted(
 
 #[test]
 fn products_equal_second_differences_of_an_independent_network_in_float64() {
-    let net = network(Algorithm::Direct);
+    second_differences(&network(Algorithm::Direct));
+    second_differences(&pooled(Algorithm::Direct));
+}
+
+fn second_differences(net: &FloatTaps) {
     let taps: Vec<Vec<f64>> =
         net.layers.iter().map(|layer| host(&layer.taps).into_iter().map(f64::from).collect()).collect();
     let direction: Vec<Tensor<4>> = net
@@ -118,7 +148,7 @@ fn products_equal_second_differences_of_an_independent_network_in_float64() {
         .zip(0_u8..)
         .map(|(layer, at)| wave(layer.taps.dims(), f32::from(at), &net.device))
         .collect();
-    let found = products(&net, &direction);
+    let found = products(net, &direction);
     // Of every layer an element here and there; the mixed second difference along the direction.
     let moved = |by: f64, (layer, at, step): (usize, usize, f64)| -> f64 {
         let mut taps = taps.clone();
@@ -126,7 +156,7 @@ fn products_equal_second_differences_of_an_independent_network_in_float64() {
             taps.iter_mut().zip(host(v)).for_each(|(tap, v)| *tap += by * f64::from(v));
         }
         taps[layer][at] += step;
-        loss(&net, &taps)
+        loss(net, &taps)
     };
     let step = 1e-5;
     let mut largest = 0.0_f64;
@@ -230,8 +260,12 @@ fn totals(net: &FloatTaps, of: (Squares, Variable), samples: u64) -> Vec<Vec<f64
 
 #[test]
 fn squares_are_the_diagonal_of_every_layers_block_on_average() {
-    let net = network(Algorithm::F2x2);
-    for (layer, samples) in totals(&net, (Squares::Hessian, Variable::Taps), 300).iter().enumerate() {
+    diagonal_by_squares(&network(Algorithm::F2x2));
+    diagonal_by_squares(&pooled(Algorithm::F2x2));
+}
+
+fn diagonal_by_squares(net: &FloatTaps) {
+    for (layer, samples) in totals(net, (Squares::Hessian, Variable::Taps), 300).iter().enumerate() {
         let products = |seed| net.probe(&tiny_images(6), &IMAGES, layer, seed).unwrap();
         let products: Vec<f64> = (0..300).map(|seed| products(seed).sums.iter().flatten().sum()).collect();
         let ((found, error), (want, noise)) = (mean_and_error(samples), mean_and_error(&products));

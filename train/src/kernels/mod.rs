@@ -14,6 +14,7 @@ mod fresh;
 mod gemm;
 mod halo;
 mod lanes;
+mod max_pool;
 mod norm;
 mod scratch;
 mod shape;
@@ -28,8 +29,9 @@ use eqo_checkpoints::winograd::Algorithm;
 
 pub(crate) use activation::ActivationQuantizer;
 pub(crate) use finish::Finish;
+pub(crate) use max_pool::Pooling;
 pub(crate) use norm::{Normalizer, moments};
-pub(crate) use shape::ConvShape;
+pub(crate) use shape::{ConvShape, Window};
 pub(crate) use sum::sum_images;
 pub(crate) use taps::{TapMap, TapQuantizer};
 pub(crate) use winograd::Gradients;

@@ -146,7 +146,7 @@ proptest! {
 #[test]
 fn strided_and_pointwise_kernels_have_exact_adjoints_too() {
     for (kernel, stride, padding, side) in
-        [(3, 2, 1, 8), (3, 2, 1, 7), (1, 2, 0, 6), (1, 1, 0, 1), (5, 3, 2, 9)]
+        [(3, 2, 1, 8), (3, 2, 1, 7), (1, 2, 0, 6), (1, 1, 0, 1), (5, 3, 2, 9), (7, 2, 3, 14), (7, 1, 0, 7)]
     {
         let shape = ConvShape {
             inputs: 3,

@@ -14,7 +14,8 @@ use super::spec::LayerSpec;
 use super::{QatLayer, QatNet};
 use crate::classifier::Classifier;
 use crate::interpret::{self, Nodes};
-use crate::{Result, pixels, quantizer, winograd};
+use crate::kernels::Window;
+use crate::{Result, pixels, pooling, quantizer, winograd};
 
 /// How much finer than its output's step a layer's products may get, beyond the bits of a weight.
 ///
@@ -171,5 +172,9 @@ impl<F: FnMut(usize, &[f32])> Nodes for Walk<'_, F> {
 
     fn pool(&self, input: Tensor<4>) -> Tensor<4> {
         input.sum_dim(1).sum_dim(2)
+    }
+
+    fn max_pool(&self, input: Tensor<4>, window: Window) -> Tensor<4> {
+        pooling::max_pool(input, window)
     }
 }

@@ -50,7 +50,8 @@ impl QatNet {
     pub fn with_live_normalization(&self, float: &NamedTensors) -> Result<Self> {
         let mut tensors = self.to_tensors();
         for node in weighted_nodes(&self.arch) {
-            let Some(Keys { weight, norm: Some([gamma, beta, mean, variance]), .. }) = Keys::of(node) else {
+            let Some(Keys { weight, bias, norm: Some([gamma, beta, mean, variance]), .. }) = Keys::of(node)
+            else {
                 continue;
             };
             let from = [weight, beta, gamma, mean, variance];
@@ -58,6 +59,12 @@ impl QatNet {
                 if let Some(tensor) = float.get(&name) {
                     tensors.insert(format!("{}.{part}", node.name), tensor.clone());
                 }
+            }
+            // A bias before a normalization only moves the mean.
+            let mean = tensors.get_mut(&format!("{}.{}", node.name, PARTS[1]));
+            let bias = bias.and_then(|name| float.get(&name));
+            if let Some((mean, bias)) = mean.zip(bias).filter(|(mean, bias)| mean.shape() == bias.shape()) {
+                *mean -= bias;
             }
         }
         let device = self.device();

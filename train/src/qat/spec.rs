@@ -11,7 +11,7 @@ use eqo_checkpoints::winograd::{Algorithm, FITTING};
 use eqo_datasets::Normalization;
 
 use super::Domain;
-use crate::interpret::{geometry, trainable, weight_shape, weighted_nodes};
+use crate::interpret::{geometry, weight_shape, weighted_nodes};
 use crate::kernels::{TapMap, TapQuantizer};
 use crate::winograd::{self, Geometry};
 use crate::{Error, Result};
@@ -102,7 +102,6 @@ pub(super) fn layer_specs(
     normalization: &Normalization,
     domain: Domain,
 ) -> Result<Vec<LayerSpec>> {
-    trainable(arch)?;
     weighted_nodes(arch).map(|node| layer_spec((arch, node), plan, normalization, domain)).collect()
 }
 

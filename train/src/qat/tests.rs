@@ -6,13 +6,12 @@ use eqo_checkpoints::winograd::Algorithm;
 use super::*;
 use crate::Error;
 use crate::tensors::NamedTensors;
-use crate::testing::{NORMALIZATION, tiny_arch, tiny_images};
+use crate::testing::{NORMALIZATION, pooled_arch, tiny_arch, tiny_images};
 
 /// Weights of a network without batch normalization, as `quant` would fold them.
-pub(crate) fn folded() -> FoldedWeights {
-    let arch = tiny_arch();
-    let random = crate::state_dict::random(&arch, 5);
-    let layers = interpret::weighted_nodes(&arch).map(|node| {
+pub(crate) fn folded(arch: &Arch) -> FoldedWeights {
+    let random = crate::state_dict::random(arch, 5);
+    let layers = interpret::weighted_nodes(arch).map(|node| {
         let shape = interpret::weight_shape(node);
         let mut weight =
             random[&format!("{}.weight", node.name)].clone().into_shape_with_order(shape.as_slice()).unwrap();
@@ -32,7 +31,11 @@ pub(super) fn net(weight_bits: u8, act_bits: u8, device: &Device) -> QatNet {
 }
 
 pub(crate) fn planned(plan: &BitPlan, device: &Device) -> QatNet {
-    QatNet::from_folded(&tiny_arch(), plan, &folded(), NORMALIZATION, &tiny_images(12), device).unwrap()
+    planned_for(&tiny_arch(), plan, device)
+}
+
+pub(crate) fn planned_for(arch: &Arch, plan: &BitPlan, device: &Device) -> QatNet {
+    QatNet::from_folded(arch, plan, &folded(arch), NORMALIZATION, &tiny_images(12), device).unwrap()
 }
 
 fn logits(net: &QatNet) -> Vec<f32> {
@@ -198,14 +201,20 @@ fn kernels_and_generic_operations_are_the_same_network_with_the_same_gradients()
         (third.exponents, third.tap_bits) = (exponents, tap_bits);
         let net = planned(&plan, &device);
         let net = if domain == Domain::Winograd { net.in_winograd_domain().unwrap() } else { net };
-        let generic = net.clone().with_generic_operations();
-        assert_eq!(logits(&net), logits(&generic));
-        let all = gradients(&net, &device).into_iter().zip(gradients(&generic, &device));
-        for (parameter, (found, want)) in all.enumerate() {
-            let largest = want.iter().fold(1e-3_f32, |largest, value| largest.max(value.abs()));
-            for (found, want) in found.iter().zip(&want) {
-                assert!((found - want).abs() <= 2e-5 * largest, "{parameter}: {found} {want} of {largest}");
-            }
+        equals_its_generic_form(&net, &device);
+    }
+    let plan = BitPlan::uniform(&pooled_arch(), 4, 5);
+    equals_its_generic_form(&planned_for(&pooled_arch(), &plan, &device), &device);
+}
+
+fn equals_its_generic_form(net: &QatNet, device: &Device) {
+    let generic = net.clone().with_generic_operations();
+    assert_eq!(logits(net), logits(&generic));
+    let all = gradients(net, device).into_iter().zip(gradients(&generic, device));
+    for (parameter, (found, want)) in all.enumerate() {
+        let largest = want.iter().fold(1e-3_f32, |largest, value| largest.max(value.abs()));
+        for (found, want) in found.iter().zip(&want) {
+            assert!((found - want).abs() <= 2e-5 * largest, "{parameter}: {found} {want} of {largest}");
         }
     }
 }
@@ -218,7 +227,7 @@ fn plans_that_cannot_be_followed_are_refused_by_layer() {
         let made = QatNet::from_folded(
             &tiny_arch(),
             &plan,
-            &folded(),
+            &folded(&tiny_arch()),
             NORMALIZATION,
             &tiny_images(3),
             &Device::flex(),

@@ -13,7 +13,7 @@ fn float() -> Net {
 
 /// Calibrated on `images` images, from weights without batch normalization.
 fn quantized(images: usize) -> QatNet {
-    let folded = crate::qat::tests::folded();
+    let folded = crate::qat::tests::folded(&tiny_arch());
     let plan = BitPlan::uniform(&tiny_arch(), 4, 6);
     QatNet::from_folded(&tiny_arch(), &plan, &folded, NORMALIZATION, &tiny_images(images), &Device::flex())
         .unwrap()
