@@ -2,11 +2,12 @@
 //!
 //! A [`Program`] is public and says tensor by tensor what is computed in which ring; both parties of `eqo-protocol`'s
 //! `baseline` run it by the gates of SCI (EzPC), [`Program::evaluate`] computes the same in the clear, and
-//! [`crate::cost::BaselineForecast`] foretells every byte. So ratios to these protocols come from one engine.
+//! [`crate::cost::baseline`] foretells every byte. So ratios to these protocols come from one engine.
 //!
 //! A tensor is `[channels, height, width]` of one image; its values are classes of Z_{2^bits}, and each operation says whether
 //! it reads them as signed.
 
+mod check;
 mod coinn;
 mod fixed;
 mod layer;
@@ -18,7 +19,7 @@ mod random;
 pub use coinn::{coinn, coinn_weights};
 pub use fixed::{FixedNetwork, FixedPoint, FloatLayer, fixed_point};
 pub use layer::{LAYER_INPUT_LIMIT, Layer};
-pub use plain::windows;
+pub use plain::{window_sums, windows};
 pub use products::{Chooser, Code, OperandRing, Products};
 pub use quantized::{Steps, quantized};
 pub use random::float_layers;
@@ -78,12 +79,14 @@ pub enum Kind {
         /// At least 1.
         shift: u32,
     },
-    /// `x >> shift` of signed integers in the same ring (faithful truncation; CrypTFlow2, §5.1).
+    /// `x >> shift` in the same ring (faithful truncation; CrypTFlow2, §5.1), of signed integers or of those after a ReLU.
     Truncate {
         /// The tensor it reads.
         input: TensorId,
-        /// At least 1.
+        /// At least 1, less than `bits`.
         shift: u32,
+        /// What is known of the integers; they are not of [`Range::Unsigned`].
+        range: Range,
     },
     /// `max(x, 0)` of signed integers.
     Relu {
@@ -106,6 +109,14 @@ pub enum Kind {
     },
     /// A residual input as [`crate::layout::shortcut`] gives it, in the ring of its tensor. Local.
     Shortcut(Shortcut),
+    /// Sum over the channels and the kernel of every window of a convolution of this kernel, stride and zero padding: one
+    /// channel. Local.
+    WindowSum {
+        /// The tensor it reads.
+        input: TensorId,
+        /// Kernel, stride and zero padding.
+        window: [usize; 3],
+    },
     /// Sum over height and width. Local.
     SumPool {
         /// The tensor it reads.
@@ -169,6 +180,16 @@ impl Program {
         self.ops.is_empty()
     }
 
+    /// The last operation that reads each tensor, after which it can be forgotten; the program's end for the result.
+    pub fn last_uses(&self) -> Vec<TensorId> {
+        let mut last: Vec<TensorId> = (0..self.ops.len()).collect();
+        for (id, op) in self.ops.iter().enumerate() {
+            op.kind.inputs().into_iter().for_each(|input| last[input] = id);
+        }
+        last.iter_mut().rev().take(1).for_each(|result| *result = self.ops.len());
+        last
+    }
+
     /// A name that no other program has: what both parties compare before they start.
     pub fn hash(&self) -> [u8; 32] {
         // A program holds no maps and no floats, so it serializes and always alike.
@@ -211,6 +232,7 @@ impl Op {
             Kind::Clamp { .. } => "clamp",
             Kind::Add { .. } | Kind::Shortcut(_) => "residual",
             Kind::Reduce { .. } => "reduction",
+            Kind::WindowSum { .. } => "convolution",
             Kind::SumPool { .. } | Kind::MaxPool { .. } => "pooling",
         }
     }

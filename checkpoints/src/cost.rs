@@ -28,8 +28,8 @@ mod windows;
 mod wire;
 
 pub use baseline::{
-    BASELINE_HELLO, BASELINE_OT, BaselineCosts, PRODUCT_OTS, activation_chunk, baseline, comparison_levels,
-    weight_chunk,
+    BASELINE_HELLO, BASELINE_OT, BaselineCosts, DIGIT_BITS, PRODUCT_OTS, activation_chunk, baseline,
+    comparison_levels, weight_chunk,
 };
 pub use comparison::{Comparison, Digit, Joint, Leaf, Term};
 pub use gates::{MASK_BITS, OPENED_BITS};

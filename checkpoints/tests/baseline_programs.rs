@@ -146,25 +146,24 @@ fn coinn_has_the_published_bins_and_bits_of_resnet32() {
     // 26 clustered and 8 plain layers are published; one of each is a projection, which option A has not.
     assert_eq!(clustered.count(), 25);
     let weights = coinn_weights(&program, &mut ChaCha8Rng::seed_from_u64(1));
-    for (op, layer) in program.ops.iter().zip(&weights.layers) {
-        if let Kind::Products(products) = &op.kind
-            && !products.code.signed
-        {
-            // Every weight is in one bin.
-            let ones: i64 = layer.codes.iter().sum();
-            let bins = products.out_channels
-                / program
-                    .ops
-                    .iter()
-                    .find_map(|next| match &next.kind {
-                        Kind::Products(centres) if centres.groups > 1 && next.layer == op.layer => {
-                            Some(centres.groups)
-                        }
-                        _ => None,
-                    })
-                    .unwrap();
-            assert_eq!(ones as usize * bins, layer.codes.len(), "{}", op.layer);
+    for (id, (op, layer)) in program.ops.iter().zip(&weights.layers).enumerate() {
+        let Kind::Products(products) = &op.kind else { continue };
+        if products.code.signed {
+            continue;
         }
+        let channels = program.ops.iter().find_map(|next| match &next.kind {
+            Kind::Products(centres) if centres.input == id => Some(centres.groups),
+            _ => None,
+        });
+        // A weight is in one bin at most; those in none are in the last, which has no row.
+        let (rows, ins) = (products.out_channels / channels.unwrap(), products.in_channels);
+        for channel in layer.codes.chunks_exact(rows * ins) {
+            for input in 0..ins {
+                assert!((0..rows).map(|row| channel[row * ins + input]).sum::<i64>() <= 1, "{}", op.layer);
+            }
+        }
+        let chosen = layer.codes.iter().sum::<i64>() as f64 / (layer.codes.len() / rows) as f64;
+        assert!((chosen - rows as f64 / (rows + 1) as f64).abs() < 0.1, "{}: {chosen}", op.layer);
     }
     let (_, published) = coinn(&Arch::by_name("cifar-resnet20", 10).unwrap());
     assert!(!published);

@@ -2,17 +2,20 @@
 //!
 //! *Published*: shares are of 16 bits everywhere; a layer's weights are clustered into a number of bins or plain 16-bit integers
 //! (`--bins`, `--bw` of github.com/ACESLabUCSD/COINN, `bash_files/*/server/commands.sh`); before a ReLU `--br` low bits are dropped
-//! and `--ba` kept; a residual is multiplied by a power of two (`run_residual.py --multiplier`) and added.
+//! and `--ba` kept; a residual is multiplied by a power of two (`run_residual.py --multiplier`) and added. Two details don't
+//! change what is sent and are left out: in blocks 4 and 12 of ResNet-32 it is the convolution that is multiplied. Block 9 adds inside
+//! its ReLU (`-f 6`), interactively; here the addition is free.
 //!
-//! *Modelled*, because only executables are public: factored multiplication as one correlated OT of a row of 16-bit shares for
-//! each weight and bin (its cluster in one-hot form), then a product of each bin's sum with its 16-bit centre; the
-//! configurations bear this out, as no layer has 16 bins or more and all others are plain 16-bit. A plain layer
-//! is multiplied bit by bit in shrinking rings. Signs are compared by SCI's gates (COINN garbles a circuit, which sends more).
+//! *Modelled*, because only executables are public: factored multiplication as a correlated OT of a row of 16-bit shares for each
+//! weight and bin (its cluster in one-hot form) but one, whose sum is what the others leave of the window's; then a product of each
+//! bin's sum with its 16-bit centre. A plain layer is multiplied bit by bit in shrinking rings. Signs are compared by SCI's gates
+//! (COINN garbles a circuit, which sends more). In this model nine bins cost about what a plain layer does, while the
+//! configurations have up to 14: COINN's own products differ, in whose favour isn't known.
 
 use rand::{Rng, RngExt};
 
 use super::{
-    Chooser, Code, Kind, LayerCodes, Multiplexer, OperandRing, Products, Program, ProgramWeights, Range,
+    Chooser, Code, Kind, LayerCodes, Multiplexer, Op, OperandRing, Products, Program, ProgramWeights, Range,
     TensorId,
 };
 use crate::arch::{Arch, ArchNode, ArchOp, Conv};
@@ -67,7 +70,18 @@ const RESNET32: Configuration = Configuration {
     residuals: &[6, 3, 1, 6, 6, 1, 4, 0, 3, 5, 0, 7, 5, 6, 4],
 };
 
-/// For networks without a published configuration: the means over those that have one, 9 bins and 9 bits.
+/// `bash_files/cifar10-BC1`: MiniONN's network, whose pooling layers compare in the same step as their ReLU.
+#[rustfmt::skip]
+const MINIONN: Configuration = Configuration {
+    convolutions: &[Bins(14), Bins(5), Bins(8), Bins(5), Bins(9), Plain, Plain],
+    projections: &[Plain],
+    linear: Bins(9),
+    relus: &[(12, 2), (9, 7), (7, 9), (9, 5), (9, 7), (8, 6), (7, 8)],
+    pool: (8, 6),
+    residuals: &[0],
+};
+
+/// For networks whose configuration isn't here: the means over the published ones, 9 bins and 9 bits.
 const MEAN: Configuration = Configuration {
     convolutions: &[Bins(9)],
     projections: &[Bins(9)],
@@ -82,11 +96,14 @@ fn entry<T: Copy>(list: &[T], index: usize) -> T {
     list[index.min(list.len() - 1)]
 }
 
-/// `arch` in COINN's form. ResNet-32 for CIFAR has the published configuration of every layer, others its means; the second value
-/// says which.
+/// `arch` in COINN's form. ResNet-32 for CIFAR and MiniONN's network have the published configuration of every layer, others means;
+/// the second value says which.
 pub fn coinn(arch: &Arch) -> (Program, bool) {
-    let published = arch.name.starts_with("cifar-resnet32");
-    let configuration = if published { &RESNET32 } else { &MEAN };
+    let (configuration, published) = match arch.name.as_str() {
+        "cifar-resnet32" | "cifar-resnet32-b" => (&RESNET32, true),
+        "minionn" => (&MINIONN, true),
+        _ => (&MEAN, false),
+    };
     let program = Program { name: format!("coinn {}", arch.name), ops: Vec::new() };
     let mut builder = Builder { program, configuration, tensors: Vec::new(), counts: Counts::default() };
     for (node, shape) in arch.nodes.iter().zip(arch.shapes()) {
@@ -119,25 +136,20 @@ fn next(count: &mut usize) -> usize {
 impl Builder {
     fn node(&mut self, node: &ArchNode, shape: [usize; 3]) -> TensorId {
         let name = node.name.as_str();
+        if let Some(conv) = node.op.as_conv() {
+            let form = self.form(&node.op);
+            return self.convolution(name, &conv, (form, shape));
+        }
         match &node.op {
-            ArchOp::Input { shape } => self.program.push(name, Kind::Input, *shape, BITS),
             ArchOp::GlobalAvgPool { input } => {
                 let input = self.tensors[*input];
                 let sum = self.program.push(name, Kind::SumPool { input }, shape, BITS);
                 self.relu(name, sum, self.configuration.pool)
             }
             ArchOp::MaxPool { input, kernel, stride, padding } => {
-                let (input, window) = (self.tensors[*input], [*kernel, *stride, *padding]);
-                let kind = Kind::MaxPool { input, window, multiplexer: Multiplexer::Correlated };
-                self.program.push(name, kind, shape, BITS)
+                self.max_pool(name, self.tensors[*input], ([*kernel, *stride, *padding], shape))
             }
-            ArchOp::Conv(_) | ArchOp::Linear { .. } => match node.op.as_conv() {
-                Some(conv) => {
-                    let form = self.form(&node.op);
-                    self.convolution(name, &conv, (form, shape))
-                }
-                None => unreachable!("both are convolutions"),
-            },
+            _ => self.program.push(name, Kind::Input, shape, BITS),
         }
     }
 
@@ -178,17 +190,48 @@ impl Builder {
         self.relu(name, sum, kept)
     }
 
-    /// Clustered weights: sums by bin, then their products with the centres.
+    /// Clustered weights: sums by bin, all but the last; their products with the centres' distances from the last one's; and the
+    /// window's sum times the last centre.
     fn products(&mut self, name: &str, product: Products, form: Form, shape: [usize; 3]) -> TensorId {
         let Bins(bins) = form else {
             return self.program.push(name, Kind::Products(product), shape, BITS);
         };
         let [channels, height, width] = shape;
+        let window = [product.kernel, product.stride, product.padding];
+        let kind = Kind::WindowSum { input: product.input, window };
+        let whole = self.program.push(name, kind, [1, height, width], BITS);
         let code = Code { exponents: vec![vec![0]], signed: false, offset: 0 };
-        let summed = Products { out_channels: channels * bins, code, ..product };
-        let sums = self.program.push(name, Kind::Products(summed), [channels * bins, height, width], BITS);
-        let centres = Products { groups: channels, ..one_by_one(sums, [channels * bins, channels]) };
-        self.program.push(name, Kind::Products(centres), shape, BITS)
+        let rows = channels * (bins - 1);
+        let summed = Products { out_channels: rows, code, ..product };
+        let sums = self.program.push(name, Kind::Products(summed), [rows, height, width], BITS);
+        let distances = Products { groups: channels, ..one_by_one(sums, [rows, channels]) };
+        let distances = self.program.push(name, Kind::Products(distances), shape, BITS);
+        let last = self.program.push(name, Kind::Products(one_by_one(whole, [1, channels])), shape, BITS);
+        self.program.push(name, Kind::Add { inputs: [distances, last] }, shape, BITS)
+    }
+
+    /// Compared with the bits that the ReLU before it keeps, and extended afterwards.
+    fn max_pool(
+        &mut self,
+        name: &str,
+        input: TensorId,
+        (window, shape): ([usize; 3], [usize; 3]),
+    ) -> TensorId {
+        let (mut input, multiplexer) = (input, Multiplexer::Correlated);
+        if let Some(Op { kind: Kind::Extend { input: kept, .. }, .. }) = self.program.ops.last()
+            && input + 1 == self.program.ops.len()
+        {
+            input = *kept;
+            self.program.ops.pop();
+        }
+        let bits = self.program.ops[input].bits;
+        let kind = Kind::MaxPool { input, window, multiplexer };
+        let pooled = self.program.push(name, kind, shape, bits);
+        if bits == BITS {
+            return pooled;
+        }
+        let kind = Kind::Extend { input: pooled, range: Range::TopBitZero };
+        self.program.push_like(name, pooled, kind, BITS)
     }
 
     fn relu(&mut self, name: &str, input: TensorId, (kept, dropped): Kept) -> TensorId {
@@ -242,7 +285,7 @@ fn integers(products: &Products, rng: &mut impl Rng) -> Vec<i64> {
     (0..products.codes()).map(|_| i64::from(rng.random::<i16>() >> 8)).collect()
 }
 
-/// One-hot rows: of the bins of an output channel, one holds a weight.
+/// One-hot rows: of the bins of an output channel, one holds a weight, or the last one, which has no row.
 fn clusters(program: &Program, (id, products): (TensorId, &Products), rng: &mut impl Rng) -> Vec<i64> {
     // Centres that read these sums are grouped by output channel.
     let groups = program.ops.iter().find_map(|op| match &op.kind {
@@ -250,11 +293,16 @@ fn clusters(program: &Program, (id, products): (TensorId, &Products), rng: &mut 
         _ => None,
     });
     let channels = groups.unwrap_or(1);
-    let (bins, ins) = (products.out_channels / channels, products.in_channels);
+    let (rows, ins) = (products.out_channels / channels, products.in_channels);
     let mut codes = vec![0; products.codes()];
     for position in codes.chunks_exact_mut(products.out_channels * ins) {
-        for channel in position.chunks_exact_mut(bins * ins) {
-            (0..ins).for_each(|input| channel[rng.random_range(0..bins) * ins + input] = 1);
+        for channel in position.chunks_exact_mut(rows * ins) {
+            for input in 0..ins {
+                let bin = rng.random_range(0..=rows);
+                if bin < rows {
+                    channel[bin * ins + input] = 1;
+                }
+            }
         }
     }
     codes

@@ -6,14 +6,14 @@ pub use weights::{FixedNetwork, FloatLayer};
 
 use super::{Chooser, Code, Kind, Multiplexer, OperandRing, Products, Program, Range, TensorId};
 use crate::Error;
-use crate::arch::{Arch, ArchNode, ArchOp, Conv};
+use crate::arch::{self, Arch, ArchNode, ArchOp, Conv};
 use crate::graph::Shortcut;
 use crate::winograd::Algorithm;
 
 /// How a network is computed in fixed point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FixedPoint {
-    /// One ring for everything, faithful truncation after each layer (CrypTFlow2, eprint 2020/1002; with [`Algorithm::F2x2`]
+    /// One ring for everything, faithful truncation after each ReLU (CrypTFlow2, eprint 2020/1002; with [`Algorithm::F2x2`]
     /// CoPriv, arXiv 2311.01737).
     Uniform {
         /// The ring's bits: 37 as EzPC runs CrypTFlow2's ResNet-32, 41 in CoPriv's artifact.
@@ -66,46 +66,75 @@ struct Builder {
 impl Builder {
     fn node(&mut self, node: &ArchNode, shape: [usize; 3], nodes: usize) -> Result<(TensorId, bool), Error> {
         let name = node.name.as_str();
-        Ok(match &node.op {
-            ArchOp::Input { shape } => (self.push(name, Kind::Input, *shape, self.activation_bits()), false),
-            ArchOp::GlobalAvgPool { input } => (self.average(name, *input, shape), true),
+        if let Some(conv) = node.op.as_conv() {
+            // Logits keep the products' scale.
+            let last = self.tensors.len() + 1 == nodes;
+            return if last {
+                Ok((self.products(name, &conv, shape)?.0, false))
+            } else {
+                self.convolution(name, &conv, shape)
+            };
+        }
+        match &node.op {
+            ArchOp::GlobalAvgPool { input } => self.average(name, *input, shape),
             ArchOp::MaxPool { input, kernel, stride, padding } => {
-                let (input, window) = (self.tensors[*input].0, [*kernel, *stride, *padding]);
+                let (input, window) = (self.after_relu(name, *input)?, [*kernel, *stride, *padding]);
                 let kind = Kind::MaxPool { input, window, multiplexer: self.multiplexer() };
-                (self.push(name, kind, shape, self.activation_bits()), true)
+                Ok((self.push(name, kind, shape, self.activation_bits()), true))
             }
-            ArchOp::Conv(_) | ArchOp::Linear { .. } => match node.op.as_conv() {
-                // Logits keep the products' scale.
-                Some(conv) if self.tensors.len() + 1 == nodes => {
-                    (self.products(name, &conv, shape)?.0, false)
-                }
-                Some(conv) => self.convolution(name, &conv, shape)?,
-                None => unreachable!("both are convolutions"),
-            },
-        })
+            _ => Ok((self.push(name, Kind::Input, shape, self.activation_bits()), false)),
+        }
+    }
+
+    /// A tensor whose top bit is 0.
+    fn after_relu(&self, name: &str, input: usize) -> Result<TensorId, Error> {
+        let (tensor, top_bit_zero) = self.tensors[input];
+        if top_bit_zero {
+            return Ok(tensor);
+        }
+        let next = "Put a ReLU before the pooling.";
+        Err(Error::node(name, "what is pooled", "a tensor after a ReLU", "one that may be negative", next))
     }
 
     fn convolution(&mut self, name: &str, conv: &Conv, shape: [usize; 3]) -> Result<(TensorId, bool), Error> {
-        let (products, fraction) = self.products(name, conv, shape)?;
-        let mut sum = self.rescale(name, products, fraction);
+        let (mut sum, fraction) = self.products(name, conv, shape)?;
+        // One ring has room for the residual at the products' scale: EzPC truncates once, after the ReLU.
+        let uniform = matches!(self.style, FixedPoint::Uniform { .. });
+        if !uniform {
+            sum = self.rescale(name, sum, (fraction, Range::Signed));
+        }
         if let Some(shortcut) = &conv.shortcut {
-            let mut added = self.tensors[shortcut.input].0;
-            if self.network.program.ops[added].shape != shape {
-                let spec = Shortcut {
-                    input: added,
-                    stride: shortcut.stride,
-                    channel_offset: shortcut.channel_offset,
-                    shifts: vec![0; shape[0]],
-                };
-                added = self.push(name, Kind::Shortcut(spec), shape, self.activation_bits());
-            }
-            sum = self.push(name, Kind::Add { inputs: [sum, added] }, shape, self.activation_bits());
+            let scale = if uniform { fraction as u8 } else { 0 };
+            sum = self.residual(name, (sum, shortcut, scale), shape);
         }
         if conv.relu {
             let kind = Kind::Relu { input: sum, multiplexer: self.multiplexer() };
             sum = self.push(name, kind, shape, self.activation_bits());
         }
+        if uniform {
+            let range = if conv.relu { Range::TopBitZero } else { Range::Signed };
+            sum = self.rescale(name, sum, (fraction, range));
+        }
         Ok((sum, conv.relu))
+    }
+
+    fn residual(
+        &mut self,
+        name: &str,
+        (sum, shortcut, scale): (TensorId, &arch::Shortcut, u8),
+        shape: [usize; 3],
+    ) -> TensorId {
+        let mut added = self.tensors[shortcut.input].0;
+        if scale > 0 || self.network.program.ops[added].shape != shape {
+            let spec = Shortcut {
+                input: added,
+                stride: shortcut.stride,
+                channel_offset: shortcut.channel_offset,
+                shifts: vec![scale; shape[0]],
+            };
+            added = self.push(name, Kind::Shortcut(spec), shape, self.activation_bits());
+        }
+        self.push(name, Kind::Add { inputs: [sum, added] }, shape, self.activation_bits())
     }
 
     /// The products of a layer and the fraction bits of its weights.
@@ -170,13 +199,13 @@ impl Builder {
     }
 
     /// From the products' scale back to that of activations.
-    fn rescale(&mut self, name: &str, products: TensorId, fraction: u32) -> TensorId {
+    fn rescale(&mut self, name: &str, products: TensorId, (fraction, range): (u32, Range)) -> TensorId {
         let program = &mut self.network.program;
         if let FixedPoint::Uniform { bits, .. } = self.style {
             return program.push_like(
                 name,
                 products,
-                Kind::Truncate { input: products, shift: fraction },
+                Kind::Truncate { input: products, shift: fraction, range },
                 bits,
             );
         }
@@ -193,12 +222,12 @@ impl Builder {
     }
 
     /// The mean as a sum and a shift by the next power of two; [`FixedNetwork::weights`] makes good for the rest.
-    fn average(&mut self, name: &str, input: usize, shape: [usize; 3]) -> TensorId {
-        let (mut tensor, _) = self.tensors[input];
+    fn average(&mut self, name: &str, input: usize, shape: [usize; 3]) -> Result<(TensorId, bool), Error> {
+        let mut tensor = self.after_relu(name, input)?;
         let bits = self.activation_bits();
         let shift = average_shift(self.network.program.ops[tensor].shape);
         if shift == 0 {
-            return tensor;
+            return Ok((tensor, true));
         }
         let mixed = matches!(self.style, FixedPoint::Mixed { .. });
         if mixed {
@@ -210,9 +239,9 @@ impl Builder {
         let kind = if mixed {
             Kind::TruncateReduce { input: sum, shift }
         } else {
-            Kind::Truncate { input: sum, shift }
+            Kind::Truncate { input: sum, shift, range: Range::TopBitZero }
         };
-        self.push(name, kind, shape, bits)
+        Ok((self.push(name, kind, shape, bits), true))
     }
 
     fn push(&mut self, name: &str, kind: Kind, shape: [usize; 3], bits: u32) -> TensorId {

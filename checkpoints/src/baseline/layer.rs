@@ -132,6 +132,7 @@ fn input_of(kind: &mut Kind) -> Option<&mut TensorId> {
         | Kind::Relu { input, .. }
         | Kind::Clamp { input, .. }
         | Kind::SumPool { input }
+        | Kind::WindowSum { input, .. }
         | Kind::MaxPool { input, .. } => Some(input),
     }
 }

@@ -1,6 +1,6 @@
 //! A program in the clear: the oracle of its private execution.
 
-use super::{Kind, LayerCodes, Op, Products, Program, ProgramWeights, Range, TensorId};
+use super::{Kind, LayerCodes, Op, OperandRing, Products, Program, ProgramWeights, Range, TensorId};
 use crate::Error;
 use crate::arith::{mask, to_signed};
 use crate::layout::{shortcut, sum_pool};
@@ -11,8 +11,11 @@ impl Program {
     /// The logits, read as signed, of an image `[channels][height][width]` of signed integers.
     ///
     /// # Errors
-    /// [`Error::Node`] for an image or weights of another size, and where a top bit that the program knows to be 0 is 1.
+    /// [`Error::Node`] for a program that isn't [sound](Self::check), an image or weights of another size, and where a top bit that the
+    /// program knows to be 0 is 1 or a tile outgrows its ring.
     pub fn evaluate(&self, weights: &ProgramWeights, image: &[i64]) -> Result<Vec<i64>, Error> {
+        self.check()?;
+        let last_uses = self.last_uses();
         let mut tensors: Vec<Vec<u64>> = Vec::with_capacity(self.ops.len());
         for (id, op) in self.ops.iter().enumerate() {
             let values = self.step(id, (weights, image), &tensors)?;
@@ -21,6 +24,7 @@ impl Program {
             }
             let ring = mask(op.bits as u8);
             tensors.push(values.into_iter().map(|value| value & ring).collect());
+            (0..id).filter(|&read| last_uses[read] == id).for_each(|read| tensors[read] = Vec::new());
         }
         let (logits, op) = (tensors.pop().unwrap_or_default(), self.ops.last());
         let bits = op.map_or(1, |op| op.bits);
@@ -46,7 +50,7 @@ impl Program {
                 let layer = layer
                     .ok_or_else(|| Error::node(&op.layer, "weights", products.codes(), "others", NEXT))?;
                 let operand: Vec<u64> = signed(&products.input).map(|value| value as u64).collect();
-                accumulate(products, layer, [self.ops[products.input].shape, op.shape], &operand)
+                self.accumulate(op, (products, layer), &operand)?
             }
             Kind::Extend { input, range: Range::Signed } => signed(input).map(|value| value as u64).collect(),
             Kind::Extend { input, range: Range::Unsigned } | Kind::Reduce { input } => {
@@ -58,7 +62,9 @@ impl Program {
             Kind::TruncateReduce { input, shift } => {
                 tensors[*input].iter().map(|value| value >> shift).collect()
             }
-            Kind::Truncate { input, shift } => signed(input).map(|value| (value >> shift) as u64).collect(),
+            Kind::Truncate { input, shift, .. } => {
+                signed(input).map(|value| (value >> shift) as u64).collect()
+            }
             Kind::Relu { input, .. } => signed(input).map(|value| value.max(0) as u64).collect(),
             Kind::Clamp { input, top } => {
                 let values = self.top_bit_zero(op, *input, tensors)?;
@@ -69,6 +75,9 @@ impl Program {
             }
             Kind::Shortcut(spec) => {
                 shortcut(spec, self.ops[spec.input].shape, op.shape, &tensors[spec.input])
+            }
+            Kind::WindowSum { input, window } => {
+                window_sums(self.ops[*input].shape, *window, op.shape, &tensors[*input])
             }
             Kind::SumPool { input } => {
                 let [_, height, width] = self.ops[*input].shape;
@@ -86,6 +95,31 @@ impl Program {
         })
     }
 
+    /// `[out][height][width]` of classes of Z_{2^64}.
+    fn accumulate(
+        &self,
+        op: &Op,
+        (products, layer): (&Products, &LayerCodes),
+        operand: &[u64],
+    ) -> Result<Vec<u64>, Error> {
+        let from = &self.ops[products.input];
+        let layout = products.layout(from.shape, op.shape);
+        let gathered = layout.gather(operand);
+        // Parties gather in the operand's ring: what outgrows it would wrap there.
+        let half = 1_i64 << (from.bits - 1);
+        let outgrown = gathered.iter().find(|value| !(-half..half).contains(&(**value as i64)));
+        if let (Some(value), OperandRing::Narrower { .. }) = (outgrown, products.operand) {
+            let expected = format!("tiles of {} bits", from.bits);
+            return Err(Error::node(&op.layer, op.operator(), expected, *value as i64, NEXT));
+        }
+        let matrix = products.matrix(&layer.codes, &layout);
+        let mut sums = layout.scatter(&products.multiply(&matrix, &gathered, &layout));
+        for (plane, &bias) in sums.chunks_exact_mut(op.shape[1] * op.shape[2]).zip(&layer.bias) {
+            plane.iter_mut().for_each(|sum| *sum = sum.wrapping_add(bias as u64));
+        }
+        Ok(sums)
+    }
+
     fn top_bit_zero<'t>(
         &self,
         op: &Op,
@@ -101,22 +135,6 @@ impl Program {
             None => Ok(values),
         }
     }
-}
-
-/// `[out][height][width]` of classes of Z_{2^64}.
-fn accumulate(
-    products: &Products,
-    layer: &LayerCodes,
-    [from, to]: [[usize; 3]; 2],
-    operand: &[u64],
-) -> Vec<u64> {
-    let layout = products.layout(from, to);
-    let matrix = products.matrix(&layer.codes, &layout);
-    let mut sums = layout.scatter(&products.multiply(&matrix, &layout.gather(operand), &layout));
-    for (plane, &bias) in sums.chunks_exact_mut(to[1] * to[2]).zip(&layer.bias) {
-        plane.iter_mut().for_each(|sum| *sum = sum.wrapping_add(bias as u64));
-    }
-    sums
 }
 
 /// The elements of every pooling window, `[channel][window][kernel²]`, with zeros outside the image: for plain values or shares.
@@ -140,4 +158,17 @@ pub fn windows(
         }
     }
     gathered
+}
+
+/// The sum of every window over all channels: for plain values or shares.
+pub fn window_sums(input: [usize; 3], window: [usize; 3], output: [usize; 3], values: &[u64]) -> Vec<u64> {
+    let gathered = windows(input, window, output, values);
+    let (taps, count) = (window[0] * window[0], output[1] * output[2]);
+    let mut sums = vec![0_u64; count];
+    for plane in gathered.chunks_exact(count * taps) {
+        for (sum, window) in sums.iter_mut().zip(plane.chunks_exact(taps)) {
+            *sum = window.iter().fold(*sum, |sum, value| sum.wrapping_add(*value));
+        }
+    }
+    sums
 }

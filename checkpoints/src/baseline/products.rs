@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::TensorId;
+use super::{Range, TensorId};
 use crate::engine::multiply;
 use crate::layout::ConvLayout;
 use crate::winograd::Algorithm;
@@ -17,7 +17,8 @@ pub struct Products {
     pub in_channels: usize,
     /// Channels of the result.
     pub out_channels: usize,
-    /// Equal parts of the channels that don't meet: result channels of a part read input channels of it.
+    /// Equal parts of the channels that don't meet: result channels of a part read input channels of it. More than one only for
+    /// 1x1 kernels whose weights choose.
     pub groups: usize,
     /// Kernel height and width.
     pub kernel: usize,
@@ -62,12 +63,23 @@ pub enum Chooser {
 pub enum OperandRing {
     /// The operand is in the ring of the products.
     Same,
-    /// It is in a narrower ring, and each gathered element's wrap is corrected: its top bit is known to be 0, or it is any
-    /// signed integer.
+    /// It is in a narrower ring, which must hold what a tile's transform makes of it, and each gathered element's wrap is corrected:
+    /// its top bit is known to be 0, or it is any signed integer.
     Narrower {
         /// Whether the top bit is known to be 0.
         top_bit_zero: bool,
     },
+}
+
+impl OperandRing {
+    /// What is known of the operand where it has to be brought to the ring of the products.
+    pub fn range(self) -> Option<Range> {
+        match self {
+            Self::Same => None,
+            Self::Narrower { top_bit_zero: true } => Some(Range::TopBitZero),
+            Self::Narrower { top_bit_zero: false } => Some(Range::Signed),
+        }
+    }
 }
 
 impl Code {

@@ -1,12 +1,12 @@
 //! What earlier protocols send for a [`Program`], exactly as `eqo-protocol`'s `baseline` runs it. Formulas follow SCI (EzPC), whose
-//! measured bytes they are held to by tests (`tests/peers.rs` names the differences); λ = 128, IKNP, 1-of-N OT of 256 bits.
+//! measured bytes they are held to by tests (`tests/baseline_bytes.rs` names the differences); λ = 128, IKNP, 1-of-N OT of 256 bits.
 //!
 //! Everything but base OTs is online: these protocols prepare nothing.
 
 mod gates;
 mod products;
 
-pub use gates::levels as comparison_levels;
+pub use gates::{DIGIT_BITS, levels as comparison_levels};
 pub use products::{PRODUCT_OTS, activation_chunk, weight_chunk};
 
 use super::ledger::{Flow, Ledger, Ots, Scope, Sender};
@@ -97,14 +97,15 @@ impl Book {
             | Kind::Reduce { .. }
             | Kind::Add { .. }
             | Kind::Shortcut(_)
-            | Kind::SumPool { .. } => {}
+            | Kind::SumPool { .. }
+            | Kind::WindowSum { .. } => {}
             Kind::Products(products) => self.products(program, id, products),
             Kind::Extend { input, range } => self.extend(n, (from(*input), op.bits), *range),
             Kind::TruncateReduce { input, shift } => {
                 self.compare(n, *shift, false);
                 self.convert(n, from(*input) - shift);
             }
-            Kind::Truncate { shift, .. } => self.truncate(n, (op.bits, *shift)),
+            Kind::Truncate { shift, range, .. } => self.truncate(n, (op.bits, *shift), *range),
             Kind::Relu { multiplexer, .. } => self.relu(n, op.bits, *multiplexer),
             Kind::Clamp { .. } => self.relu(n, op.bits, Multiplexer::Correlated),
             Kind::MaxPool { window, multiplexer, .. } => {

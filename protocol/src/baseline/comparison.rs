@@ -3,6 +3,7 @@
 //! The server offers, for each digit of 4 bits and each value of the client's, whether that is more than its own and whether it is equal,
 //! masked by bits that are its shares. A tree joins digits: `gt = gt_high ⊕ eq_high·gt_low`, `eq = eq_high·eq_low`.
 
+use eqo_checkpoints::cost::{DIGIT_BITS, comparison_levels};
 use rand::Rng;
 use zeroize::Zeroizing;
 
@@ -11,9 +12,6 @@ use crate::Error;
 use crate::gates::convert::bit_products;
 use crate::ring::mask;
 use crate::ring::pack::{pack_bits, unpack_bits};
-
-/// Bits of a digit.
-const DIGIT: u32 = 4;
 
 /// A share of (more, equal) for each element.
 pub(super) type Order = Zeroizing<Vec<[bool; 2]>>;
@@ -28,14 +26,14 @@ impl Peer<'_> {
         if bits == 1 && !equality {
             return self.compare_bits(own);
         }
-        if bits <= DIGIT {
+        if bits <= DIGIT_BITS {
             return self.leaves(bits, own, 1 + u32::from(equality));
         }
-        let digits = bits.div_ceil(DIGIT) as usize;
+        let digits = bits.div_ceil(DIGIT_BITS) as usize;
         let own: Zeroizing<Vec<u64>> = Zeroizing::new(
             own.iter().flat_map(|&value| (0..digits).map(move |digit| value >> (4 * digit) & 15)).collect(),
         );
-        let leaves = self.leaves(DIGIT, &own, 2)?;
+        let leaves = self.leaves(DIGIT_BITS, &own, 2)?;
         self.join(leaves, digits, equality)
     }
 
@@ -53,7 +51,7 @@ impl Peer<'_> {
         let order = |flags: u8| [flags & 1 == 1, flags & 2 == 2];
         match &mut self.one_of_n {
             OneOfN::Sender(sender) => {
-                let masks = random_nibbles(self.party.rng, own.len());
+                let masks = random_pairs(self.party.rng, own.len());
                 let low = mask(bits);
                 sender.send(self.party.channel, own.len(), (options, messages), |j, theirs| {
                     let (theirs, own) = (theirs as u64, own[j] & low);
@@ -113,7 +111,7 @@ impl Peer<'_> {
 
     /// Random bits a, b and c = a·b, shared; two by one 1-of-16 OT.
     fn triples(&mut self, count: usize) -> Result<Triples, Error> {
-        let random = random_nibbles(self.party.rng, count);
+        let random = random_pairs(self.party.rng, count);
         let factors: Pairs =
             Zeroizing::new(random.iter().map(|bits| [bits & 1 == 1, bits & 2 == 2]).collect());
         let products = self.multiply_bits(&factors)?;
@@ -129,7 +127,7 @@ impl Peer<'_> {
         let both = |bits: u8| [bits & 1 == 1, bits & 2 == 2];
         match &mut self.one_of_n {
             OneOfN::Sender(sender) => {
-                let masks = random_nibbles(self.party.rng, calls);
+                let masks = random_pairs(self.party.rng, calls);
                 let product =
                     |[x, y]: [bool; 2], theirs: usize| (x ^ (theirs & 1 == 1)) & (y ^ (theirs & 2 == 2));
                 sender.send(self.party.channel, calls, (16, 2), |j, theirs| {
@@ -170,7 +168,7 @@ impl Peer<'_> {
         let top = |share: &u64| (share >> (bits - 1) & 1) as u8;
         match &mut self.one_of_n {
             OneOfN::Sender(sender) => {
-                let masks = random_nibbles(self.party.rng, shares.len());
+                let masks = random_pairs(self.party.rng, shares.len());
                 sender.send(self.party.channel, shares.len(), (4, 1), |j, theirs| {
                     // Bit 1 is the client's share of the top bit of the sum, which is 0 at both parties here.
                     let [own, theirs, sum] = [top(&shares[j]), theirs as u8 & 1, theirs as u8 >> 1];
@@ -224,14 +222,11 @@ fn joined(nodes: &[[bool; 2]], width: usize, equality: bool, products: &[bool]) 
 }
 
 fn levels(digits: usize, equality: bool) -> Vec<usize> {
-    eqo_checkpoints::cost::comparison_levels(digits as u64, equality)
-        .into_iter()
-        .map(|ands| ands as usize)
-        .collect()
+    comparison_levels(digits as u64, equality).into_iter().map(|ands| ands as usize).collect()
 }
 
 /// Two random bits for each element.
-fn random_nibbles(rng: &mut crate::PartyRng, count: usize) -> Zeroizing<Vec<u8>> {
+fn random_pairs(rng: &mut crate::PartyRng, count: usize) -> Zeroizing<Vec<u8>> {
     let mut bytes = Zeroizing::new(vec![0; count]);
     rng.fill_bytes(&mut bytes);
     bytes.iter_mut().for_each(|byte| *byte &= 3);

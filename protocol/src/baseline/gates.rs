@@ -127,23 +127,44 @@ impl Peer<'_> {
         Ok(short)
     }
 
-    /// `x >> shift` of signed integers in the same ring: `high + carry − wrap·2^(bits − shift)`.
-    pub(super) fn truncate(&mut self, (bits, shift): (u32, u32), shares: &[u64]) -> Result<Shares, Error> {
-        let half = if self.is_server() { 1_u64 << (bits - 1) } else { 0 };
+    /// `x >> shift` in the same ring: `high + carry − wrap·2^(bits − shift)`.
+    pub(super) fn truncate(
+        &mut self,
+        (bits, shift): (u32, u32),
+        shares: &[u64],
+        range: Range,
+    ) -> Result<Shares, Error> {
+        // Signed integers are moved up by half the ring and down again.
+        let half = if range == Range::Signed && self.is_server() { 1_u64 << (bits - 1) } else { 0 };
         let moved = Shares::new(shares.iter().map(|share| share.wrapping_add(half) & mask(bits)).collect());
         let carries = self.carry(shift, &moved)?;
         let high = Shares::new(moved.iter().map(|share| share >> shift).collect());
-        let order = self.compare(bits - shift, &self.addends(bits - shift, &high), true)?;
-        let ties: Vec<[bool; 2]> =
-            order.iter().zip(carries.iter()).map(|(order, &carry)| [order[1], carry]).collect();
-        let ties = self.multiply_bits(&Zeroizing::new(ties))?;
-        let wraps: Vec<bool> = order.iter().zip(ties.iter()).map(|(order, &tie)| order[0] ^ tie).collect();
-        let wraps = self.convert(&Zeroizing::new(wraps), shift)?;
+        let wraps = match range {
+            Range::TopBitZero => self.known_wrap(bits, &moved)?,
+            Range::Signed | Range::Unsigned => self.wrap_with(&carries, bits - shift, &high)?,
+        };
+        let wraps = self.convert(&wraps, shift)?;
         let mut short = self.convert(&carries, bits)?;
         for ((short, wrap), high) in short.iter_mut().zip(wraps.iter()).zip(high.iter()) {
             *short =
                 short.wrapping_add(*high).wrapping_sub(wrap << (bits - shift)).wrapping_sub(half >> shift);
         }
         Ok(short)
+    }
+
+    /// Whether the high parts of two shares wrap once the carry of the low parts is added: they do already, or they are all ones and
+    /// it is one.
+    fn wrap_with(
+        &mut self,
+        carries: &[bool],
+        bits: u32,
+        high: &[u64],
+    ) -> Result<Zeroizing<Vec<bool>>, Error> {
+        let order = self.compare(bits, &self.addends(bits, high), true)?;
+        let ties: Vec<[bool; 2]> =
+            order.iter().zip(carries).map(|(order, &carry)| [order[1], carry]).collect();
+        let mut wraps = self.multiply_bits(&Zeroizing::new(ties))?;
+        wraps.iter_mut().zip(order.iter()).for_each(|(wrap, order)| *wrap ^= order[0]);
+        Ok(wraps)
     }
 }

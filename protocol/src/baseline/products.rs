@@ -7,7 +7,7 @@
 mod activations;
 mod weights;
 
-use eqo_checkpoints::baseline::{Chooser, LayerCodes, OperandRing, Products, Range};
+use eqo_checkpoints::baseline::{Chooser, LayerCodes, Products};
 use eqo_checkpoints::layout::ConvLayout;
 
 use super::Peer;
@@ -34,8 +34,8 @@ impl Task<'_> {
         let products = match self.products.chooser {
             Chooser::Activations => self.activations_choose(peer, &mut gathered, matrix)?,
             Chooser::Weights => {
-                if let OperandRing::Narrower { top_bit_zero } = self.products.operand {
-                    gathered = peer.extend((from, to), &gathered, range(top_bit_zero))?;
+                if let Some(range) = self.products.operand.range() {
+                    gathered = peer.extend((from, to), &gathered, range)?;
                 }
                 self.weights_choose(peer, &gathered, matrix)?
             }
@@ -49,8 +49,4 @@ impl Task<'_> {
         }
         Ok(sums)
     }
-}
-
-fn range(top_bit_zero: bool) -> Range {
-    if top_bit_zero { Range::TopBitZero } else { Range::Signed }
 }

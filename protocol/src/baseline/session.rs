@@ -26,6 +26,7 @@ const MAGIC: [u8; 8] = *b"EQOBASE1";
 /// # Communication cost
 /// [`eqo_checkpoints::cost::baseline`].
 pub fn serve(channel: Channel, program: &Program, weights: &ProgramWeights) -> Result<Report, Error> {
+    check(program)?;
     let fits = program.ops.iter().enumerate().all(|(id, op)| {
         let layer = weights.layers.get(id);
         op.codes() == 0
@@ -54,6 +55,7 @@ pub fn infer(
     image: &[i64],
     progress: &mut dyn FnMut(usize),
 ) -> Result<(Vec<i64>, Report), Error> {
+    check(program)?;
     let expected = if program.is_empty() { 0 } else { program.len(0) };
     if expected == 0 || image.len() != expected {
         return Err(Error::Config {
@@ -64,6 +66,15 @@ pub fn infer(
         });
     }
     run(channel, program, Brought::Image(image), progress)
+}
+
+fn check(program: &Program) -> Result<(), Error> {
+    program.check().map_err(|error| Error::Config {
+        what: "program",
+        expected: "a sound one".into(),
+        found: error.to_string(),
+        next: "build it by a function of eqo_checkpoints::baseline",
+    })
 }
 
 fn run(
@@ -88,12 +99,14 @@ fn run(
     };
     let party = Party { role, channel: &mut channel, ots: &mut ots, rng: &mut rng };
     let mut peer = Peer { party, one_of_n };
+    let last_uses = program.last_uses();
     let mut tensors: Vec<Shares> = Vec::with_capacity(program.ops.len());
     for id in 0..program.ops.len() {
         clock.enter(Scope::Node(id));
         peer.party.channel.set_scope(Scope::Node(id));
         let shares = step(&mut peer, (program, id), brought, &tensors)?;
         tensors.push(shares);
+        (0..id).filter(|&read| last_uses[read] == id).for_each(|read| tensors[read] = Shares::default());
         progress(id + 1);
     }
     clock.enter(Scope::Result);

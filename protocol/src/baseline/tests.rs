@@ -93,10 +93,19 @@ fn truncations_are_exact() {
                 all.iter().map(|x| x >> shift).collect::<Vec<_>>(),
                 "reduced {bits} by {shift}"
             );
-            let found = on_shares(&all, (bits, bits), |peer, x| peer.truncate((bits, shift), x));
+            let found =
+                on_shares(&all, (bits, bits), |peer, x| peer.truncate((bits, shift), x, Range::Signed));
             let want: Vec<u64> =
                 all.iter().map(|&x| (signed(x, bits) >> shift) as u64 & mask(bits)).collect();
             assert_eq!(found, want, "{bits} by {shift}");
+            let small: Vec<u64> = all.iter().map(|x| x & mask(bits - 1)).collect();
+            let found =
+                on_shares(&small, (bits, bits), |peer, x| peer.truncate((bits, shift), x, Range::TopBitZero));
+            assert_eq!(
+                found,
+                small.iter().map(|x| x >> shift).collect::<Vec<_>>(),
+                "{bits} by {shift}, known"
+            );
         }
     }
 }
@@ -156,7 +165,7 @@ fn outputs_are_fresh_shares() {
     for side in [0, 1] {
         // The other party's input share is constant, so only the gate can make outputs uniform.
         let gate = |peer: &mut Peer, x: &[u64]| peer.relu(6, x, Multiplexer::Chosen);
-        let truncated = |peer: &mut Peer, x: &[u64]| peer.truncate((6, 2), x);
+        let truncated = |peer: &mut Peer, x: &[u64]| peer.truncate((6, 2), x, Range::Signed);
         let zero = vec![0_u64; 4000];
         let inputs = if side == 0 { [&same, &zero] } else { [&zero, &same] };
         for gate in [&gate as &(dyn Fn(&mut Peer, &[u64]) -> Result<Shares, Error> + Sync), &truncated] {

@@ -1,7 +1,7 @@
 //! A program operation by operation, on shares.
 
 use eqo_checkpoints::baseline::{
-    Kind, LayerCodes, Multiplexer, Op, Program, ProgramWeights, TensorId, windows,
+    Kind, LayerCodes, Multiplexer, Op, Program, ProgramWeights, TensorId, window_sums, windows,
 };
 use eqo_checkpoints::layout::{shortcut, sum_pool};
 use zeroize::Zeroizing;
@@ -46,7 +46,9 @@ pub(super) fn step(
         Kind::TruncateReduce { input, shift } => {
             peer.truncate_and_reduce((from(*input), *shift), &tensors[*input])?
         }
-        Kind::Truncate { input, shift } => peer.truncate((op.bits, *shift), &tensors[*input])?,
+        Kind::Truncate { input, shift, range } => {
+            peer.truncate((op.bits, *shift), &tensors[*input], *range)?
+        }
         Kind::Relu { input, multiplexer } => peer.relu(op.bits, &tensors[*input], *multiplexer)?,
         Kind::Clamp { input, top } => peer.clamp((op.bits, *top), &tensors[*input])?,
         Kind::Add { inputs: [a, b] } => {
@@ -54,6 +56,9 @@ pub(super) fn step(
         }
         Kind::Shortcut(spec) => {
             Shares::new(shortcut(spec, program.ops[spec.input].shape, op.shape, &tensors[spec.input]))
+        }
+        Kind::WindowSum { input, window } => {
+            Shares::new(window_sums(program.ops[*input].shape, *window, op.shape, &tensors[*input]))
         }
         Kind::SumPool { input } => {
             let [_, height, width] = program.ops[*input].shape;

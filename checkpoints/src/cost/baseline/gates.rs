@@ -7,7 +7,7 @@ use super::Book;
 use crate::baseline::{Multiplexer, Range};
 
 /// Bits of a digit that one 1-of-16 OT compares.
-pub(super) const DIGIT_BITS: u32 = 4;
+pub const DIGIT_BITS: u32 = 4;
 
 impl Book {
     /// 1-of-`options` OTs of `bits` bits, sent by the server.
@@ -28,18 +28,13 @@ impl Book {
         let digits = u64::from(bits.div_ceil(DIGIT_BITS));
         self.one_of(n * digits, 16, 2);
         let levels = levels(digits, equality);
-        self.triples(n * levels.iter().sum::<u64>());
+        self.and(n * levels.iter().sum::<u64>());
         for ands in levels {
             self.ledger.exchange(packed_bytes(2 * n * ands));
         }
     }
 
-    /// Bit triples, two by one 1-of-16 OT.
-    fn triples(&mut self, n: u64) {
-        self.one_of(n.div_ceil(2), 16, 2);
-    }
-
-    /// ANDs of shared bits by 1-of-16 OTs, two by one.
+    /// ANDs of shared bits, or of random ones for triples, by 1-of-16 OTs, two by one.
     pub(super) fn and(&mut self, n: u64) {
         self.one_of(n.div_ceil(2), 16, 2);
     }
@@ -86,11 +81,15 @@ impl Book {
         self.multiplex(n, bits, multiplexer);
     }
 
-    /// The carry of the low bits, then whether the high ones wrap with it.
-    pub(super) fn truncate(&mut self, n: u64, (bits, shift): (u32, u32)) {
+    /// The carry of the low bits, then whether the high ones wrap with it, or the top bits tell.
+    pub(super) fn truncate(&mut self, n: u64, (bits, shift): (u32, u32), range: Range) {
         self.compare(n, shift, false);
-        self.compare(n, bits - shift, true);
-        self.and(n);
+        if range == Range::TopBitZero {
+            self.wrap(n, bits, range);
+        } else {
+            self.compare(n, bits - shift, true);
+            self.and(n);
+        }
         self.convert(n, shift);
         self.convert(n, bits);
     }

@@ -3,7 +3,7 @@
 use super::super::ledger::Sender;
 use super::super::wire::packed_bytes;
 use super::Book;
-use crate::baseline::{Chooser, OperandRing, Products, Program, Range, TensorId};
+use crate::baseline::{Chooser, Products, Program, TensorId};
 
 /// OTs that are extended and used at once, at most (a single element may need more).
 pub const PRODUCT_OTS: usize = 1 << 20;
@@ -26,8 +26,8 @@ impl Book {
         match products.chooser {
             Chooser::Activations => self.activations_choose(products, gathered, (input.bits, op.bits)),
             Chooser::Weights => {
-                if let OperandRing::Narrower { top_bit_zero } = products.operand {
-                    self.extend(gathered as u64, (input.bits, op.bits), range(top_bit_zero));
+                if let Some(range) = products.operand.range() {
+                    self.extend(gathered as u64, (input.bits, op.bits), range);
                 }
                 self.weights_choose(products, layout.columns(), op.bits);
             }
@@ -43,8 +43,8 @@ impl Book {
             self.ledger.send(Sender::Client, packed_bytes(ots));
             self.ledger.send(Sender::Server, packed_bytes(elements * outs * payload));
         }
-        let OperandRing::Narrower { top_bit_zero } = products.operand else { return };
-        self.wrap(gathered as u64, from, range(top_bit_zero));
+        let Some(range) = products.operand.range() else { return };
+        self.wrap(gathered as u64, from, range);
         for elements in pieces(gathered, PRODUCT_OTS) {
             self.draw(elements, 0);
             self.ledger.send(Sender::Client, packed_bytes(elements));
@@ -65,10 +65,6 @@ impl Book {
             }
         }
     }
-}
-
-fn range(top_bit_zero: bool) -> Range {
-    if top_bit_zero { Range::TopBitZero } else { Range::Signed }
 }
 
 fn pieces(count: usize, chunk: usize) -> impl Iterator<Item = u64> {

@@ -1,11 +1,11 @@
 //! Products chosen by the bits of the client's shares: the server offers its column of the matrix for each gathered element.
 
-use eqo_checkpoints::baseline::{OperandRing, Range};
+use eqo_checkpoints::baseline::Range;
 use eqo_checkpoints::cost::{PRODUCT_OTS, activation_chunk};
 use rand::Rng;
 
 use super::super::Peer;
-use super::{Task, range};
+use super::Task;
 use crate::Error;
 use crate::gates::Party;
 use crate::layers::Shares;
@@ -23,10 +23,7 @@ impl Task<'_> {
         matrix: Option<&[u64]>,
     ) -> Result<Shares, Error> {
         let (from, to) = self.bits;
-        let narrower = match self.products.operand {
-            OperandRing::Same => None,
-            OperandRing::Narrower { top_bit_zero } => Some(range(top_bit_zero)),
-        };
+        let narrower = self.products.operand.range();
         // Signed integers are moved up by half the ring; the server takes its own part down again.
         let half = if narrower == Some(Range::Signed) && peer.is_server() { 1_u64 << (from - 1) } else { 0 };
         gathered.iter_mut().for_each(|share| *share = share.wrapping_add(half) & mask(from));
