@@ -52,7 +52,8 @@ impl Stacked {
         };
         let mut mesh = chart.configure_mesh();
         mesh.disable_y_mesh().max_light_lines(1).y_labels(self.bars.len()).y_label_formatter(&name);
-        mesh.x_desc(self.axis.as_str()).label_style(FONT).draw()?;
+        let number = |value: &f64| if most >= 10.0 { format!("{value:.0}") } else { format!("{value:.1}") };
+        mesh.x_label_formatter(&number).x_desc(self.axis.as_str()).label_style(FONT).draw()?;
         for (index, part) in self.parts.iter().enumerate() {
             let color = color(index);
             let drawn = chart.draw_series((0..self.bars.len()).filter_map(|row| {
