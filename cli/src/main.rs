@@ -24,6 +24,7 @@ mod party;
 mod private;
 mod progress;
 mod report;
+mod security;
 #[cfg(feature = "train")]
 mod run_folder;
 
@@ -72,6 +73,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Compare(args) => commands::compare::run(args),
         Command::Serve(args) => commands::serve::run(args),
         Command::Infer(args) => commands::infer::run(args),
+        Command::Cert(args) => commands::cert::run(args),
         Command::Bench(command) => commands::bench::run(command),
         Command::Data(command) => commands::data::run(command),
     }

@@ -150,6 +150,8 @@ impl Server {
         let program = std::env::current_exe().map_err(|error| child_failure("find this program", &error))?;
         let mut command = Command::new(program);
         command.arg("serve").arg(setting.checkpoint).args(["--listen", "127.0.0.1:0", "--sessions", "1"]);
+        // Both processes are of this machine.
+        command.arg("--insecure-plaintext");
         command.args(["--max-batch", &setting.parameters.batch.to_string(), "--until-stdin-ends"]);
         command.args(["--timeout", &setting.timeout.as_secs_f64().to_string()]);
         if let Some(link) = setting.network {
