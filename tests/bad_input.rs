@@ -17,7 +17,8 @@ fn a_truncated_checkpoint_exits_3_and_is_named_by_every_command() {
         let cut = cut.to_str().unwrap();
         run_eqo(["inspect", cut]).refused(3, &["cut.safetensors"]);
         run_eqo(["eval", cut, "--data", "synthetic"]).refused(3, &["cut.safetensors"]);
-        run_eqo(["serve", cut, "--listen", "127.0.0.1:0"]).refused(3, &["cut.safetensors"]);
+        run_eqo(["serve", cut, "--listen", "127.0.0.1:0", "--insecure-plaintext"])
+            .refused(3, &["cut.safetensors"]);
     }
 }
 

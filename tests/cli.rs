@@ -5,8 +5,8 @@ use e2e::{json_of, root, run_eqo, tiny_checkpoint};
 #[test]
 fn help_and_version_go_to_stdout_and_exit_0() {
     for command in [
-        "demo", "train", "quantize", "recipe", "inspect", "eval", "compare", "serve", "infer", "bench",
-        "data",
+        "demo", "train", "quantize", "recipe", "inspect", "eval", "compare", "serve", "infer", "cert",
+        "bench", "data",
     ] {
         let ran = run_eqo([command, "--help"]);
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{command}");

@@ -154,6 +154,9 @@ impl Server {
     pub fn start(checkpoint: &Path, options: &[&str]) -> Self {
         let mut command = eqo([OsStr::new("serve"), checkpoint.as_os_str()]);
         command.args(["--listen", "127.0.0.1:0"]).args(options);
+        if !options.contains(&"--tls-cert") {
+            command.arg("--insecure-plaintext");
+        }
         let mut child =
             command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));

@@ -15,7 +15,8 @@ fn a_port_in_use_exits_4() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let tiny = tiny_checkpoint();
-    run_eqo(["serve", tiny.to_str().unwrap(), "--listen", &address]).refused(4, &[&address]);
+    run_eqo(["serve", tiny.to_str().unwrap(), "--listen", &address, "--insecure-plaintext"])
+        .refused(4, &[&address]);
 }
 
 #[test]
@@ -82,7 +83,9 @@ fn a_server_survives_clients_that_misbehave() {
 /// `eqo infer` of one image.
 fn infer(address: &str, options: &[&str]) -> Ran {
     let (_folder, image) = one_image();
-    run_eqo(["infer", "--server", address, image.to_str().unwrap()].iter().chain(options))
+    run_eqo(
+        ["infer", "--insecure-plaintext", "--server", address, image.to_str().unwrap()].iter().chain(options),
+    )
 }
 
 fn one_image() -> (TempDir, PathBuf) {

@@ -37,7 +37,8 @@ fn the_demo_ends_with_no_mismatch_and_leaves_what_it_promises() {
     assert_eq!(images.len(), 2);
     let checkpoint = folder.path().join("model.safetensors");
     let server = Server::start(&checkpoint, &["--sessions", "1"]);
-    let arguments = ["infer", "--server", &server.address, "--json"].map(String::from);
+    let arguments =
+        ["infer", "--insecure-plaintext", "--server", &server.address, "--json"].map(String::from);
     let ran = run_eqo(arguments.into_iter().chain(images));
     assert_eq!((ran.code, ran.stdout.lines().count()), (0, 2), "{}", ran.stderr);
 }

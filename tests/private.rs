@@ -104,7 +104,8 @@ fn infer_prints_the_integer_engines_logits_one_object_a_line() {
     let files = images(folder.path(), 3);
     let server = Server::start(&tiny_checkpoint(), &["--sessions", "2"]);
     for batch in ["1", "2"] {
-        let arguments = ["infer", "--server", &server.address, "--json", "--batch", batch];
+        let arguments =
+            ["infer", "--insecure-plaintext", "--server", &server.address, "--json", "--batch", batch];
         let ran =
             run_eqo(arguments.iter().map(AsRef::as_ref).chain(files.iter().map(|file| file.as_os_str())));
         assert_eq!(ran.code, 0, "{}", ran.stderr);
@@ -128,6 +129,7 @@ fn two_clients_are_served_at_the_same_time() {
     let ask = |file: &PathBuf| {
         json_of([
             "infer".as_ref(),
+            "--insecure-plaintext".as_ref(),
             "--server".as_ref(),
             server.address.as_ref(),
             "--json".as_ref(),
@@ -153,6 +155,7 @@ fn the_expected_graph_is_accepted() {
     let graph = inspected["graph"].as_str().unwrap();
     json_of([
         "infer",
+        "--insecure-plaintext",
         "--server",
         &server.address,
         "--expect-graph",

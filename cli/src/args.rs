@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 mod bench;
 mod compare;
+mod credentials;
 mod parties;
 #[cfg(feature = "train")]
 mod recipes;
@@ -14,6 +15,7 @@ mod values;
 
 pub(crate) use bench::{BenchCommand, BenchModelArgs, BenchPrimitivesArgs, Tile};
 pub(crate) use compare::CompareArgs;
+pub(crate) use credentials::{AllowArgs, CertArgs, CredentialArgs};
 pub(crate) use parties::{EvalArgs, InferArgs, InspectArgs, Ot, PrivateArgs, Profile, ServeArgs};
 #[cfg(feature = "train")]
 pub(crate) use recipes::{DemoArgs, PlanArgs, QuantizeArgs, RecipeArgs, RunArgs, Stage, TrainArgs};
@@ -72,6 +74,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// The party with the images: asks a server for their classes.
     Infer(InferArgs),
+    /// An authority and certificates, by which server and clients know each other.
+    Cert(CertArgs),
     /// What private inference costs on this machine.
     #[command(subcommand)]
     Bench(BenchCommand),

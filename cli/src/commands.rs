@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub(crate) mod bench;
+pub(crate) mod cert;
 pub(crate) mod compare;
 pub(crate) mod data;
 #[cfg(feature = "train")]

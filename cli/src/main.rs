@@ -27,6 +27,7 @@ mod progress;
 mod report;
 #[cfg(feature = "train")]
 mod run_folder;
+mod security;
 mod server_process;
 
 /// Burn allocates every intermediate tensor afresh; the system allocator maps and unmaps each of them, which costs a
@@ -74,6 +75,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Compare(args) => commands::compare::run(args),
         Command::Serve(args) => commands::serve::run(args),
         Command::Infer(args) => commands::infer::run(args),
+        Command::Cert(args) => commands::cert::run(args),
         Command::Bench(command) => commands::bench::run(command),
         Command::Data(command) => commands::data::run(command),
     }

@@ -1,9 +1,10 @@
 //! What can go wrong, split by whose fault it is.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::transport::Scope;
+use crate::transport::{Refusal, Scope};
 
 /// An error of the private protocol. Each message says where, what was expected, what was found and what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +100,29 @@ pub enum Error {
         scope: Scope,
         /// How the connection ended.
         found: String,
+    },
+    /// A party's certificate, key or authority can't be used.
+    #[error("{}: expected {expected}, found: {found}; make a set with `eqo cert`", path.display())]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        expected: &'static str,
+        /// What is wrong.
+        found: String,
+    },
+    /// The TLS handshake ended without a connection.
+    #[error(
+        "TLS with {peer}: expected a peer of TLS 1.3 with a certificate of this party's authority, found {refusal} ({detail}); \
+         check both parties' --tls-* files and clocks"
+    )]
+    TlsRefused {
+        /// The peer's address.
+        peer: String,
+        /// Why, for counters too.
+        refusal: Refusal,
+        /// What the library says.
+        detail: String,
     },
     /// Fewer correlations were prepared than are being used.
     #[error(

@@ -8,6 +8,7 @@ use eqo_protocol::ot::OtKind;
 use eqo_protocol::transport::Link;
 
 use super::values::{at_least_one, channels, network, seconds};
+use super::{AllowArgs, CredentialArgs};
 use crate::party::parse_hash;
 
 #[derive(Debug, Args)]
@@ -136,6 +137,10 @@ pub(crate) struct ServeArgs {
     /// Address to listen on; port 0 takes a free one.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) listen: String,
+    #[command(flatten)]
+    pub(crate) credentials: CredentialArgs,
+    #[command(flatten)]
+    pub(crate) clients: AllowArgs,
     /// Stop after this many sessions; serve until stopped if absent.
     #[arg(long, value_parser = at_least_one)]
     pub(crate) sessions: Option<usize>,
@@ -164,6 +169,11 @@ pub(crate) struct InferArgs {
     /// Address of the server.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) server: String,
+    #[command(flatten)]
+    pub(crate) credentials: CredentialArgs,
+    /// The name that the server's certificate is for; the host of --server if absent.
+    #[arg(long, value_name = "NAME", requires = "tls_cert")]
+    pub(crate) tls_name: Option<String>,
     /// Images (JPEG, PNG) of the network's size.
     #[arg(required = true)]
     pub(crate) images: Vec<PathBuf>,

@@ -19,6 +19,11 @@ pub(super) fn html_file(text: &str) -> Result<PathBuf, String> {
     if page { Ok(path) } else { Err("expected the name of a page, such as compare.html".to_owned()) }
 }
 
+/// 64 hexadecimal digits, with or without the colons that openssl prints.
+pub(super) fn fingerprint(text: &str) -> Result<[u8; 32], String> {
+    crate::party::parse_hash(&text.replace(':', "").to_lowercase())
+}
+
 pub(super) fn channels(text: &str) -> Result<[f32; 3], String> {
     let values: Option<Vec<f32>> = text.split(',').map(|value| value.trim().parse().ok()).collect();
     values

@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use eqo_checkpoints::engine::class_of;
 use eqo_protocol::session::client::{Client, ClientConfig, connect};
-use eqo_protocol::transport::{self, TransportConfig};
+use eqo_protocol::transport::TransportConfig;
 use serde::Serialize;
 
 use crate::args::InferArgs;
 use crate::exit::Failure;
 use crate::output::{self, megabytes};
-use crate::{images, party};
+use crate::{images, party, security};
 
 /// One line of the result; its JSON is a contract with other tools.
 #[derive(Serialize)]
@@ -45,7 +45,8 @@ pub(crate) fn run(args: &InferArgs) -> Result<(), Failure> {
     let mut since = Instant::now();
     let runtime = party::runtime()?;
     let settings = TransportConfig { timeout: args.timeout, link: args.network };
-    let channel = transport::connect(&args.server, runtime.handle(), settings)?;
+    let server = (args.server.as_str(), args.tls_name.as_deref());
+    let channel = security::connect(&args.credentials, server, runtime.handle(), settings)?;
     let config =
         ClientConfig { ot: args.parameters.ot(), expected_graph: args.expect_graph, threads: args.threads };
     let mut client = connect(channel, &config)?;

@@ -1,6 +1,5 @@
 //! `eqo serve`: the party with the weights.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -8,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use eqo_checkpoints::format::Checkpoint;
 use eqo_protocol::session::server::{ServerConfig, serve_connection};
-use eqo_protocol::transport::{Channel, Listener, TransportConfig};
+use eqo_protocol::transport::{Knock, Listener, Security, TransportConfig};
 
 use crate::args::ServeArgs;
 use crate::exit::{Failure, Kind};
-use crate::{interrupt, party, progress};
+use crate::{interrupt, party, progress, security};
 
 /// How soon a stop is noticed.
 const POLL: Duration = Duration::from_millis(100);
@@ -23,6 +22,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let stop = interrupt::watch()?;
     let checkpoint = Checkpoint::read(&args.checkpoint)?;
+    let security = security::server(&args.credentials, &args.clients.allow, &args.listen)?;
     let runtime = party::runtime()?;
     let transport = TransportConfig { timeout: args.timeout, link: args.network };
     let listener = Listener::bind(&args.listen, runtime.handle(), transport)?;
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     }
     let config = ServerConfig { max_batch: args.max_batch, threads: args.threads, ..ServerConfig::default() };
     let (running, failed) = Default::default();
-    let server = Server { state: Arc::new(State { checkpoint, config, running, failed }), args };
+    let server = Server { state: Arc::new(State { checkpoint, config, security, running, failed }), args };
     let sessions = server.accept_until(stop, &listener)?;
     server.finish(stop, sessions)
 }
@@ -41,6 +41,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
 struct State {
     checkpoint: Checkpoint,
     config: ServerConfig,
+    security: Security,
     running: AtomicUsize,
     failed: AtomicUsize,
 }
@@ -60,20 +61,24 @@ impl Server<'_> {
                 thread::sleep(POLL);
                 continue;
             }
-            let Some((channel, peer)) = listener.accept(POLL)? else { continue };
+            let Some(knock) = listener.knock(POLL)? else { continue };
             accepted += 1;
             sessions.retain(|session| !session.is_finished());
-            sessions.push(self.start(channel, peer));
+            sessions.push(self.start(knock));
         }
         Ok(sessions)
     }
 
-    fn start(&self, channel: Channel, peer: SocketAddr) -> JoinHandle<()> {
+    fn start(&self, knock: Knock) -> JoinHandle<()> {
+        let peer = knock.peer();
         let state = Arc::clone(&self.state);
         state.running.fetch_add(1, Ordering::SeqCst);
         thread::spawn(move || {
             let _running = Running(&state.running);
-            match serve_connection(channel, &state.checkpoint, &state.config) {
+            let served = knock
+                .open(&state.security)
+                .and_then(|channel| serve_connection(channel, &state.checkpoint, &state.config));
+            match served {
                 Ok(report) => {
                     tracing::info!(%peer, bytes = report.bytes(), seconds = report.seconds(), "session done")
                 }

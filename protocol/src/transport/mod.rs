@@ -16,6 +16,7 @@ mod pool;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod wait;
 
 pub use channel::{Channel, QUEUE_FRAMES, TransportConfig};
@@ -24,4 +25,5 @@ pub use link::Link;
 pub use memory::memory_pair;
 pub use meter::{Meter, Scope, Traffic};
 pub(crate) use packed::{PackedRecv, PackedSend};
-pub use tcp::{Listener, connect};
+pub use tcp::{Knock, Listener, Security, connect, connect_tls};
+pub use tls::{Credentials, Fingerprint, Refusal, TlsClient, TlsServer, fingerprint_of};

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::{Channel, Scope, TransportConfig};
+use super::{Channel, Scope, TlsClient, TlsServer, TransportConfig};
 use crate::Error;
 
 /// Connects to `address` (`host:port`) within the configured timeout. Call it outside the runtime.
@@ -16,7 +16,30 @@ use crate::Error;
 /// # Errors
 /// [`Error::Io`] if the address is refused or unknown, [`Error::Timeout`] if nothing answers.
 pub fn connect(address: &str, runtime: &Handle, config: TransportConfig) -> Result<Channel, Error> {
-    let stream = runtime
+    over_tcp(dial(address, runtime, config)?, runtime, config)
+}
+
+/// The same over TLS 1.3 with certificates on both sides.
+///
+/// # Errors
+/// [`Error::TlsRefused`] if either party refuses the other in the handshake, [`Error::Timeout`] if the handshake takes too long;
+/// those of [`connect`].
+pub fn connect_tls(
+    address: &str,
+    tls: &TlsClient,
+    runtime: &Handle,
+    config: TransportConfig,
+) -> Result<Channel, Error> {
+    let stream = dial(address, runtime, config)?;
+    stream.set_nodelay(true).map_err(socket_error("switch off Nagle's delay"))?;
+    let shaken = runtime.block_on(async { timeout(config.timeout, tls.connect(stream)).await });
+    let stream =
+        shaken.map_err(|_| late(config.timeout))?.map_err(|refused| refused.error(address.to_owned()))?;
+    Ok(Channel::over(stream, runtime, config))
+}
+
+fn dial(address: &str, runtime: &Handle, config: TransportConfig) -> Result<TcpStream, Error> {
+    runtime
         .block_on(async { timeout(config.timeout, TcpStream::connect(address)).await })
         .map_err(|_| Error::Timeout {
             scope: Scope::Handshake,
@@ -27,8 +50,54 @@ pub fn connect(address: &str, runtime: &Handle, config: TransportConfig) -> Resu
             action: format!("connect to {address}"),
             source,
             next: "start the server first and check its address and port",
-        })?;
-    over_tcp(stream, runtime, config)
+        })
+}
+
+fn late(after: Duration) -> Error {
+    Error::Timeout { scope: Scope::Handshake, event: "finish the TLS handshake", after }
+}
+
+/// Longest TLS handshake that a server waits for, whatever its timeout: a client that dawdles holds a session.
+const LONGEST_HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How a server talks to clients.
+#[derive(Clone)]
+pub enum Security {
+    /// In the clear: for one machine.
+    Plaintext,
+    /// TLS 1.3 with certificates on both sides.
+    Tls(TlsServer),
+}
+
+/// A client that has connected and said nothing yet.
+pub struct Knock {
+    stream: TcpStream,
+    peer: SocketAddr,
+    runtime: Handle,
+    config: TransportConfig,
+}
+
+impl Knock {
+    /// Where it comes from.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Lets it in, after a TLS handshake if `security` asks for one. Call it on the thread of the session, so that a slow
+    /// client keeps nobody else waiting.
+    ///
+    /// # Errors
+    /// [`Error::TlsRefused`] if either party refuses the other, [`Error::Timeout`] if the handshake takes longer than the configured
+    /// timeout or 10 s.
+    pub fn open(self, security: &Security) -> Result<Channel, Error> {
+        let Self { stream, peer, runtime, config } = self;
+        let Security::Tls(tls) = security else { return over_tcp(stream, &runtime, config) };
+        stream.set_nodelay(true).map_err(socket_error("switch off Nagle's delay"))?;
+        let wait = config.timeout.min(LONGEST_HANDSHAKE);
+        let shaken = runtime.block_on(async { timeout(wait, tls.accept(stream)).await });
+        let stream = shaken.map_err(|_| late(wait))?.map_err(|refused| refused.error(peer.to_string()))?;
+        Ok(Channel::over(stream, &runtime, config))
+    }
 }
 
 /// A port that waits for clients.
@@ -60,18 +129,29 @@ impl Listener {
         self.socket.local_addr().map_err(socket_error("read the listening address"))
     }
 
-    /// Waits at most `wait` for one client; `None` if none came, or one that was gone again before it was served.
+    /// Waits at most `wait` for one client and lets it in without TLS; `None` if none came, or one that was gone again before it
+    /// was served.
     ///
     /// # Errors
     /// [`Error::Io`] if the system can't accept it.
     pub fn accept(&self, wait: Duration) -> Result<Option<(Channel, SocketAddr)>, Error> {
+        let Some(knock) = self.knock(wait)? else { return Ok(None) };
+        let peer = knock.peer();
+        // A dead connection is that client's affair: it must not end the server.
+        Ok(knock.open(&Security::Plaintext).ok().map(|channel| (channel, peer)))
+    }
+
+    /// Waits at most `wait` for one client; `None` if none came, or one that was gone again.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system can't accept it.
+    pub fn knock(&self, wait: Duration) -> Result<Option<Knock>, Error> {
         let Ok(accepted) = self.runtime.block_on(async { timeout(wait, self.socket.accept()).await }) else {
             return Ok(None);
         };
         match accepted {
-            // A dead connection is that client's affair: it must not end the server.
             Ok((stream, peer)) => {
-                Ok(over_tcp(stream, &self.runtime, self.config).ok().map(|channel| (channel, peer)))
+                Ok(Some(Knock { stream, peer, runtime: self.runtime.clone(), config: self.config }))
             }
             Err(error)
                 if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) =>

@@ -1,0 +1,180 @@
+//! `eqo cert`: an authority, and certificates for both parties.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use eqo_protocol::transport::fingerprint_of;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+use serde::Serialize;
+
+use crate::args::CertArgs;
+use crate::exit::{Failure, Kind};
+use crate::{output, party};
+
+/// One certificate; its JSON is a contract with other tools.
+#[derive(Serialize)]
+struct Made {
+    /// Its file.
+    certificate: PathBuf,
+    /// Its key's file.
+    key: PathBuf,
+    /// What it is for: `server`, or a client's name.
+    party: String,
+    /// SHA-256 of its DER bytes, for `eqo serve --allow`.
+    fingerprint: String,
+    /// Whether this call made it; what was there is left alone.
+    new: bool,
+}
+
+pub(crate) fn run(args: &CertArgs) -> Result<(), Failure> {
+    fs::create_dir_all(&args.out).map_err(|error| unwritable(&args.out, &error))?;
+    let authority = Authority::open(&args.out, 10 * args.days as u64)?;
+    let days = args.days as u64;
+    let mut rows =
+        vec![authority.party("server", &args.server, (ExtendedKeyUsagePurpose::ServerAuth, days))?];
+    for client in &args.client {
+        let names = [client.clone()];
+        rows.push(authority.party(client, &names, (ExtendedKeyUsagePurpose::ClientAuth, days))?);
+    }
+    if args.json {
+        return output::json(
+            &serde_json::json!({ "authority": authority.folder.join(CA), "certificates": rows }),
+        );
+    }
+    let lines = rows.iter().map(|row| {
+        let state = if row.new { "made" } else { "kept" };
+        vec![
+            row.party.clone(),
+            state.to_owned(),
+            row.certificate.display().to_string(),
+            row.fingerprint.clone(),
+        ]
+    });
+    output::text(&output::table(&["party", "", "certificate", "fingerprint (SHA-256)"], 4, lines))?;
+    output::text(&format!("\ntrusted by both: {}", authority.folder.join(CA).display()))
+}
+
+const CA: &str = "ca.pem";
+const CA_KEY: &str = "ca.key";
+
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    folder: PathBuf,
+}
+
+impl Authority {
+    /// The folder's authority, or a new one.
+    fn open(folder: &Path, days: u64) -> Result<Self, Failure> {
+        let (certificate, key) = (folder.join(CA), folder.join(CA_KEY));
+        let issuer = if certificate.exists() || key.exists() {
+            let read = |path: &Path| fs::read_to_string(path).map_err(|error| unreadable(path, &error));
+            let (pem, key_pem) = (read(&certificate)?, read(&key)?);
+            let signer = KeyPair::from_pem(&key_pem).map_err(|error| unreadable(&key, &error))?;
+            Issuer::from_ca_cert_pem(&pem, signer).map_err(|error| unreadable(&certificate, &error))?
+        } else {
+            let signer = KeyPair::generate().map_err(failed)?;
+            let mut params = CertificateParams::new(Vec::new()).map_err(failed)?;
+            params.distinguished_name.push(DnType::CommonName, "EQO authority");
+            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+            validity(&mut params, days)?;
+            let signed = params.self_signed(&signer).map_err(failed)?;
+            write_secret(&key, &signer.serialize_pem())?;
+            write(&certificate, &signed.pem())?;
+            Issuer::new(params, signer)
+        };
+        Ok(Self { issuer, folder: folder.to_owned() })
+    }
+
+    /// A certificate for `names`; one that is there is kept.
+    fn party(
+        &self,
+        party: &str,
+        names: &[String],
+        (purpose, days): (ExtendedKeyUsagePurpose, u64),
+    ) -> Result<Made, Failure> {
+        if party.is_empty() || party.contains(['/', '\\', '.']) || [CA, "ca"].contains(&party) {
+            let next = "choose a name of letters, digits and dashes, not ca";
+            return Err(Failure::new(
+                Kind::Usage,
+                format!("--client {party:?}: expected a file's name; {next}"),
+            ));
+        }
+        let (certificate, key) =
+            (self.folder.join(format!("{party}.pem")), self.folder.join(format!("{party}.key")));
+        let new = !(certificate.exists() && key.exists());
+        if new {
+            let pair = KeyPair::generate().map_err(failed)?;
+            let mut params = CertificateParams::new(names.to_vec()).map_err(failed)?;
+            params.distinguished_name.push(DnType::CommonName, party);
+            params.extended_key_usages = vec![purpose];
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+            params.use_authority_key_identifier_extension = true;
+            validity(&mut params, days)?;
+            let signed = params.signed_by(&pair, &self.issuer).map_err(failed)?;
+            write_secret(&key, &pair.serialize_pem())?;
+            write(&certificate, &signed.pem())?;
+        }
+        let fingerprint = party::hex(&fingerprint_of(&certificate)?);
+        Ok(Made { certificate, key, party: party.to_owned(), fingerprint, new })
+    }
+}
+
+/// From an hour ago, because clocks differ.
+fn validity(params: &mut CertificateParams, days: u64) -> Result<(), Failure> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(failed)?;
+    let start = date_time_ymd(1970, 1, 1) + now.saturating_sub(Duration::from_secs(3600));
+    params.not_before = start;
+    // A certificate's year has four digits.
+    let days = days.min(365 * 1000);
+    params.not_after = start + Duration::from_secs(days * 24 * 3600);
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    crate::report::write_whole(path, text.as_bytes())
+}
+
+/// A file that only its owner may read, from the first byte on.
+fn write_secret(path: &Path, text: &str) -> Result<(), Failure> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let part = path.with_extension("key.part");
+    let write = || {
+        // One that an interrupted call left behind.
+        let _ = fs::remove_file(&part);
+        let mut file = options.open(&part)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&part, path)
+    };
+    write().map_err(|error| unwritable(path, &error))
+}
+
+fn failed(error: impl std::fmt::Display) -> Failure {
+    let next = "check the names and the clock";
+    Failure::new(
+        Kind::Usage,
+        format!("certificate: expected names, addresses and a date, found: {error}; {next}"),
+    )
+}
+
+fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> Failure {
+    let next = "restore it, or choose another --out for a new authority";
+    Failure::new(
+        Kind::Data,
+        format!("{}: expected the authority's file, found: {error}; {next}", path.display()),
+    )
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
+    let next = "check that the folder is writable and the disk has room";
+    Failure::new(Kind::Data, format!("{}: write failed: {error}; {next}", path.display()))
+}

@@ -1,0 +1,116 @@
+//! Certificates from `eqo cert`: honest parties talk, everybody else is refused with a reason.
+
+#![allow(clippy::unwrap_used, reason = "a broken assumption ends the test")]
+
+use std::path::Path;
+
+use e2e::{Ran, Server, image_folder, json_of, run_eqo, tiny_checkpoint};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder with certificates for localhost and two clients.
+fn certificates() -> (TempDir, Value) {
+    let folder = tempfile::tempdir().unwrap();
+    let made = json_of([
+        "cert", "--json", "--out", folder.path().to_str().unwrap(), "--server", "localhost", "--server", "127.0.0.1",
+        "--client", "alice", "--client", "bob",
+    ]);
+    (folder, made)
+}
+
+fn files(folder: &Path, party: &str) -> Vec<String> {
+    let path = |name: String| folder.join(name).display().to_string();
+    let options = [("--tls-cert", format!("{party}.pem")), ("--tls-key", format!("{party}.key")), ("--tls-ca", "ca.pem".into())];
+    options.into_iter().flat_map(|(option, name)| [option.to_owned(), path(name)]).collect()
+}
+
+fn serve(folder: &Path, more: &[&str]) -> Server {
+    let files = files(folder, "server");
+    let options: Vec<&str> = files.iter().map(String::as_str).chain(more.iter().copied()).collect();
+    Server::start(&tiny_checkpoint(), &options)
+}
+
+/// `eqo infer` of one image with these options.
+fn infer(server: &Server, options: &[String]) -> Ran {
+    let folder = tempfile::tempdir().unwrap();
+    image_folder(folder.path(), &tiny_checkpoint(), 1);
+    let classes = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let image = classes.map(|class| class.join("000.png")).find(|path| path.exists()).unwrap();
+    let arguments = ["infer", "--json", "--timeout", "10", "--server", &server.address].map(String::from);
+    let image = [image.display().to_string()];
+    run_eqo(arguments.iter().chain(options).chain(&image))
+}
+
+#[test]
+fn a_client_with_a_certificate_is_answered_and_one_without_is_refused() {
+    let (folder, _) = certificates();
+    let server = serve(folder.path(), &["--sessions", "2"]);
+    let ran = infer(&server, &files(folder.path(), "alice"));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    infer(&server, &["--insecure-plaintext".into()]).refused(4, &[]);
+    let (code, said) = server.wait();
+    assert!(code == 4 && said.contains("no TLS handshake"), "{said}");
+}
+
+#[test]
+fn only_clients_on_the_list_are_answered() {
+    let (folder, made) = certificates();
+    let alice = made["certificates"][1]["fingerprint"].as_str().unwrap();
+    let server = serve(folder.path(), &["--sessions", "2", "--allow", alice]);
+    assert_eq!(infer(&server, &files(folder.path(), "alice")).code, 0);
+    infer(&server, &files(folder.path(), "bob")).refused(4, &[]);
+    let (_, said) = server.wait();
+    let bob = made["certificates"][2]["fingerprint"].as_str().unwrap();
+    assert!(said.contains("isn't on the list") && said.contains(bob), "{said}");
+}
+
+#[test]
+fn parties_of_different_authorities_refuse_each_other() {
+    let ((ours, _), (theirs, _)) = (certificates(), certificates());
+    let server = serve(ours.path(), &["--sessions", "1"]);
+    infer(&server, &files(theirs.path(), "alice")).refused(4, &["authority"]);
+}
+
+#[test]
+fn a_server_of_another_name_is_refused_unless_it_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    json_of(["cert", "--json", "--out", folder.path().to_str().unwrap(), "--server", "models.example"]);
+    let server = serve(folder.path(), &["--sessions", "2"]);
+    infer(&server, &files(folder.path(), "client")).refused(4, &["another name"]);
+    let mut options = files(folder.path(), "client");
+    options.extend(["--tls-name".into(), "models.example".into()]);
+    let ran = infer(&server, &options);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+}
+
+#[test]
+fn plaintext_needs_to_be_asked_for_and_an_address_of_this_machine() {
+    let tiny = tiny_checkpoint();
+    let serve = |options: &[&str]| run_eqo(["serve", tiny.to_str().unwrap()].iter().chain(options));
+    serve(&["--listen", "127.0.0.1:0"]).refused(2, &["--insecure-plaintext", "eqo cert"]);
+    serve(&["--listen", "0.0.0.0:0", "--insecure-plaintext"]).refused(2, &["0.0.0.0:0", "address of this machine"]);
+    run_eqo(["infer", "--server", "127.0.0.1:1", "a.png"]).refused(2, &["--insecure-plaintext"]);
+    run_eqo(["infer", "--server", "127.0.0.1:1", "--tls-cert", "a.pem", "a.png"]).refused(2, &["--tls-key"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn keys_are_readable_by_their_owner_only_and_nothing_is_overwritten() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let (folder, first) = certificates();
+    for key in ["ca.key", "server.key", "alice.key"] {
+        let mode = std::fs::metadata(folder.path().join(key)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{key}");
+    }
+    let again = json_of([
+        "cert", "--json", "--out", folder.path().to_str().unwrap(), "--client", "alice", "--client", "carol",
+    ]);
+    let row = |made: &Value, index: usize| made["certificates"][index].clone();
+    assert_eq!(row(&again, 1)["fingerprint"], row(&first, 1)["fingerprint"]);
+    assert_eq!((&row(&again, 1)["new"], &row(&again, 2)["new"]), (&false.into(), &true.into()));
+    // The old authority signed the new certificate.
+    let server = serve(folder.path(), &["--sessions", "1"]);
+    assert_eq!(infer(&server, &files(folder.path(), "carol")).code, 0);
+    run_eqo(["cert", "--out", folder.path().to_str().unwrap(), "--client", "../up"]).refused(2, &["../up"]);
+}
