@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,8 @@ use eqo_protocol::transport::{
     fingerprint_of,
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -197,6 +200,30 @@ fn a_client_of_an_older_version_is_refused_for_its_version() {
         Ok(Vec::new())
     });
     assert_eq!(refusal(&at_server), Refusal::Version);
+}
+
+#[test]
+fn a_client_without_a_certificate_is_refused_for_that() {
+    let authority = Authority::new();
+    let credentials = authority.party("localhost", VALID);
+    let server = TlsServer::new(&credentials, None).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(&credentials.authority).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let [at_server, _] = meet(&server, |address, _| {
+        let name = ServerName::try_from("localhost").unwrap();
+        let client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut nameless = rustls::StreamOwned::new(client, TcpStream::connect(address).unwrap());
+        let _ = nameless.write_all(b"hello");
+        let _ = nameless.read(&mut [0]);
+        Ok(Vec::new())
+    });
+    assert_eq!(refusal(&at_server), Refusal::NoCertificate);
 }
 
 /// Everything that an honest client sent, recorded between the two and sent again.
