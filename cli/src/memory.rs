@@ -23,9 +23,10 @@ mod tests {
     fn a_peak_stays_until_it_is_forgotten() {
         let process = std::process::id();
         let held = vec![1_u8; 64 << 20];
-        let with = peak(process).unwrap();
-        assert!(with > held.iter().filter(|&&byte| byte == 1).count() as u64);
+        let bytes = held.iter().filter(|&&byte| byte == 1).count() as u64;
+        assert!(peak(process).unwrap() > bytes);
         drop(held);
-        assert!(peak(process).unwrap() >= with);
+        // Not compared with the first reading: the kernel sums its counters of several threads loosely.
+        assert!(peak(process).unwrap() > bytes);
     }
 }
