@@ -15,7 +15,7 @@ pub struct Layer {
 }
 
 impl Program {
-    /// Names of the layers that send anything in a run, in order.
+    /// Names of the layers behind the input, in order.
     pub fn layers(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for op in self.ops.iter().filter(|op| !matches!(op.kind, Kind::Input)) {

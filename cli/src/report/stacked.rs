@@ -36,7 +36,7 @@ impl Stacked {
     }
 
     fn draw(&self, svg: &mut String) -> Drawn {
-        let lines = self.bars.len().max((self.parts.len() + 1) / 2) as u32;
+        let lines = self.bars.len().max(self.parts.len().div_ceil(2)) as u32;
         let root = SVGBackend::with_string(svg, (820, 90 + ROW * lines)).into_drawing_area();
         let most = self.bars.iter().map(Bar::total).fold(f64::MIN_POSITIVE, f64::max);
         let rows = (0..self.bars.len().saturating_sub(1)).into_segmented();
@@ -46,7 +46,7 @@ impl Stacked {
         let mut chart = builder.build_cartesian_2d(0.0..1.35 * most, rows)?;
         let name = |at: &SegmentValue<usize>| match at {
             SegmentValue::CenterOf(row) => {
-                self.from_top(*row).map_or_else(String::new, |bar| bar.label.clone())
+                self.bar_in_row(*row).map_or_else(String::new, |bar| bar.label.clone())
             }
             _ => String::new(),
         };
@@ -57,7 +57,7 @@ impl Stacked {
         for (index, part) in self.parts.iter().enumerate() {
             let color = color(index);
             let drawn = chart.draw_series((0..self.bars.len()).filter_map(|row| {
-                let (from, to) = self.from_top(row)?.part(index);
+                let (from, to) = self.bar_in_row(row)?.part(index);
                 let corners = [(from, SegmentValue::Exact(row)), (to, SegmentValue::Exact(row + 1))];
                 let mut rectangle = Rectangle::new(corners, color.filled());
                 rectangle.set_margin(5, 5, 0, 0);
@@ -68,7 +68,7 @@ impl Stacked {
                 .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 10, y + 5)], color.filled()));
         }
         chart.draw_series((0..self.bars.len()).filter_map(|row| {
-            let total = self.from_top(row)?.total();
+            let total = self.bar_in_row(row)?.total();
             let style = FONT.into_font().into_text_style(&root);
             Some(
                 EmptyElement::at((total, SegmentValue::CenterOf(row)))
@@ -82,7 +82,7 @@ impl Stacked {
     }
 
     /// The bar in a row counted from the bottom.
-    fn from_top(&self, row: usize) -> Option<&Bar> {
+    fn bar_in_row(&self, row: usize) -> Option<&Bar> {
         self.bars.get(self.bars.len().checked_sub(row + 1)?)
     }
 }
