@@ -42,23 +42,25 @@ fn infer(server: &Server, options: &[String]) -> Ran {
 }
 
 #[test]
-fn a_client_with_a_certificate_is_answered_and_one_without_is_refused() {
+fn a_client_with_a_certificate_is_answered_and_one_without_takes_no_session() {
     let (folder, _) = certificates();
-    let server = serve(folder.path(), &["--sessions", "2"]);
+    let server = serve(folder.path(), &["--sessions", "1", "--concurrent", "1"]);
+    // Connected and silent.
+    let _idle: Vec<_> = (0..3).map(|_| std::net::TcpStream::connect(&server.address).unwrap()).collect();
+    infer(&server, &["--insecure-plaintext".into()]).refused(4, &[]);
     let ran = infer(&server, &files(folder.path(), "alice"));
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    infer(&server, &["--insecure-plaintext".into()]).refused(4, &[]);
     let (code, said) = server.wait();
-    assert!(code == 4 && said.contains("no TLS handshake"), "{said}");
+    assert!(code == 0 && said.contains("no TLS handshake"), "{said}");
 }
 
 #[test]
 fn only_clients_on_the_list_are_answered() {
     let (folder, made) = certificates();
     let alice = made["certificates"][1]["fingerprint"].as_str().unwrap();
-    let server = serve(folder.path(), &["--sessions", "2", "--allow", alice]);
-    assert_eq!(infer(&server, &files(folder.path(), "alice")).code, 0);
+    let server = serve(folder.path(), &["--sessions", "1", "--allow", alice]);
     infer(&server, &files(folder.path(), "bob")).refused(4, &[]);
+    assert_eq!(infer(&server, &files(folder.path(), "alice")).code, 0);
     let (_, said) = server.wait();
     let bob = made["certificates"][2]["fingerprint"].as_str().unwrap();
     assert!(said.contains("isn't on the list") && said.contains(bob), "{said}");
@@ -68,19 +70,30 @@ fn only_clients_on_the_list_are_answered() {
 fn parties_of_different_authorities_refuse_each_other() {
     let ((ours, _), (theirs, _)) = (certificates(), certificates());
     let server = serve(ours.path(), &["--sessions", "1"]);
-    infer(&server, &files(theirs.path(), "alice")).refused(4, &["authority"]);
+    infer(&server, &files(theirs.path(), "alice")).refused(4, &["didn't sign"]);
 }
 
 #[test]
 fn a_server_of_another_name_is_refused_unless_it_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     json_of(["cert", "--json", "--out", folder.path().to_str().unwrap(), "--server", "models.example"]);
-    let server = serve(folder.path(), &["--sessions", "2"]);
+    let server = serve(folder.path(), &["--sessions", "1"]);
     infer(&server, &files(folder.path(), "client")).refused(4, &["another name"]);
     let mut options = files(folder.path(), "client");
     options.extend(["--tls-name".into(), "models.example".into()]);
     let ran = infer(&server, &options);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
+}
+
+#[test]
+fn a_clients_certificate_serves_nobody() {
+    let (folder, _) = certificates();
+    let files_of_alice = files(folder.path(), "alice");
+    let options: Vec<&str> = files_of_alice.iter().map(String::as_str).collect();
+    let server = Server::start(&tiny_checkpoint(), &options);
+    let mut options = files(folder.path(), "bob");
+    options.extend(["--tls-name".into(), "alice".into()]);
+    infer(&server, &options).refused(4, &["the other kind of party"]);
 }
 
 #[test]
@@ -113,4 +126,8 @@ fn keys_are_readable_by_their_owner_only_and_nothing_is_overwritten() {
     let server = serve(folder.path(), &["--sessions", "1"]);
     assert_eq!(infer(&server, &files(folder.path(), "carol")).code, 0);
     run_eqo(["cert", "--out", folder.path().to_str().unwrap(), "--client", "../up"]).refused(2, &["../up"]);
+    std::fs::remove_file(folder.path().join("alice.key")).unwrap();
+    run_eqo(["cert", "--out", folder.path().to_str().unwrap(), "--client", "alice"]).refused(3, &["alice.pem"]);
+    let missing = ["--tls-cert", "a.pem", "--tls-key", "a.key", "--tls-ca", "ca.pem", "a.png"];
+    run_eqo(["infer", "--server", "127.0.0.1:1"].iter().chain(&missing)).refused(3, &["a.pem", "eqo cert"]);
 }

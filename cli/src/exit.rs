@@ -80,7 +80,12 @@ impl From<eqo_datasets::Error> for Failure {
 
 impl From<eqo_protocol::Error> for Failure {
     fn from(error: eqo_protocol::Error) -> Self {
-        let kind = if matches!(error, eqo_protocol::Error::Config { .. }) { Kind::Usage } else { Kind::Peer };
+        use eqo_protocol::Error as E;
+        let kind = match error {
+            E::Config { .. } => Kind::Usage,
+            E::Credentials { .. } => Kind::Data,
+            _ => Kind::Peer,
+        };
         Self::new(kind, error)
     }
 }

@@ -1,7 +1,7 @@
 //! From options to TLS, or to plaintext where that is harmless.
 
 use std::collections::BTreeSet;
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
 
 use eqo_protocol::transport::{self, Channel, Fingerprint, Security, TlsClient, TlsServer, TransportConfig};
 use tokio::runtime::Handle;
@@ -9,18 +9,18 @@ use tokio::runtime::Handle;
 use crate::args::CredentialArgs;
 use crate::exit::{Failure, Kind};
 
-/// How a server that listens on `address` talks to its clients.
+/// How a server that listens on `address` talks to its clients, and the address to listen on.
 pub(crate) fn server(
     args: &CredentialArgs,
     allow: &[Fingerprint],
     address: &str,
-) -> Result<Security, Failure> {
+) -> Result<(Security, String), Failure> {
     let Some(files) = args.files() else {
-        allow_plaintext(args, address)?;
-        return Ok(Security::Plaintext);
+        let local = plaintext_addresses(args, address)?;
+        return Ok((Security::Plaintext, local[0].to_string()));
     };
     let allowed = (!allow.is_empty()).then(|| allow.iter().copied().collect::<BTreeSet<_>>());
-    Ok(Security::Tls(TlsServer::new(&files, allowed)?))
+    Ok((Security::Tls(TlsServer::new(&files, allowed)?), address.to_owned()))
 }
 
 /// Connects to the server at `address`, whose certificate must be for `name`, or for the address's host.
@@ -30,15 +30,22 @@ pub(crate) fn connect(
     runtime: &Handle,
     config: TransportConfig,
 ) -> Result<Channel, Failure> {
-    let Some(files) = args.files() else {
-        allow_plaintext(args, address)?;
-        return Ok(transport::connect(address, runtime, config)?);
-    };
-    let tls = TlsClient::new(&files, name.unwrap_or_else(|| host(address)))?;
-    Ok(transport::connect_tls(address, &tls, runtime, config)?)
+    if let Some(files) = args.files() {
+        let tls = TlsClient::new(&files, name.unwrap_or_else(|| host(address)))?;
+        return Ok(transport::connect_tls(address, &tls, runtime, config)?);
+    }
+    let local = plaintext_addresses(args, address)?;
+    let (last, others) = local.split_last().ok_or_else(|| unresolved(address, "no address"))?;
+    let found = others.iter().find_map(|other| transport::connect(&other.to_string(), runtime, config).ok());
+    match found {
+        Some(channel) => Ok(channel),
+        None => Ok(transport::connect(&last.to_string(), runtime, config)?),
+    }
 }
 
-fn allow_plaintext(args: &CredentialArgs, address: &str) -> Result<(), Failure> {
+/// What `address` stands for: at least one address, all of this machine. They are used as they were checked, so that a name can't
+/// mean something else later.
+fn plaintext_addresses(args: &CredentialArgs, address: &str) -> Result<Vec<SocketAddr>, Failure> {
     if !args.insecure_plaintext {
         let next = "make certificates with `eqo cert` and pass --tls-cert, --tls-key and --tls-ca, or --insecure-plaintext \
                     between two processes of one machine";
@@ -47,21 +54,26 @@ fn allow_plaintext(args: &CredentialArgs, address: &str) -> Result<(), Failure> 
             format!("{address}: expected certificates, found none; {next}"),
         ));
     }
-    let local = address.to_socket_addrs().map(|mut found| found.all(|address| address.ip().is_loopback()));
-    match local {
-        // An address that can't be resolved fails where it is used, with the system's reason.
-        Ok(true) | Err(_) => Ok(()),
-        Ok(false) => {
-            let next = "use TLS: make certificates with `eqo cert`";
-            let found = "an address that others can reach";
-            Err(Failure::new(
-                Kind::Usage,
-                format!(
-                    "{address}: expected an address of this machine for --insecure-plaintext, found {found}; {next}"
-                ),
-            ))
-        }
+    let found: Vec<SocketAddr> =
+        address.to_socket_addrs().map_err(|error| unresolved(address, &error))?.collect();
+    if found.is_empty() {
+        return Err(unresolved(address, "no address"));
     }
+    match found.iter().find(|address| !address.ip().is_loopback()) {
+        None => Ok(found),
+        Some(other) => Err(Failure::new(
+            Kind::Usage,
+            format!(
+                "{address}: expected an address of this machine for --insecure-plaintext, found {other}, which others can \
+                 reach; use TLS: make certificates with `eqo cert`"
+            ),
+        )),
+    }
+}
+
+fn unresolved(address: &str, found: impl std::fmt::Display) -> Failure {
+    let next = "give host:port of this machine, such as 127.0.0.1:7000";
+    Failure::new(Kind::Peer, format!("{address}: expected an address, found: {found}; {next}"))
 }
 
 /// `host` of `host:port`, without the brackets of an IPv6 address.

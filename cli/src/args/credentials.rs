@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use eqo_protocol::transport::{Credentials, Fingerprint};
 
-use super::values::{at_least_one, fingerprint};
+use super::values::fingerprint;
 
 /// A party's certificate, or the wish to do without.
 #[derive(Debug, Args)]
@@ -53,8 +53,8 @@ pub(crate) struct CertArgs {
     #[arg(long, value_name = "NAME", default_value = "client")]
     pub(crate) client: Vec<String>,
     /// Days for which the parties' certificates are valid; the authority's is for ten times as long.
-    #[arg(long, default_value_t = 365, value_parser = at_least_one)]
-    pub(crate) days: usize,
+    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub(crate) days: u32,
     /// One JSON object on stdout.
     #[arg(long)]
     pub(crate) json: bool,

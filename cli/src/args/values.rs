@@ -21,7 +21,9 @@ pub(super) fn html_file(text: &str) -> Result<PathBuf, String> {
 
 /// 64 hexadecimal digits, with or without the colons that openssl prints.
 pub(super) fn fingerprint(text: &str) -> Result<[u8; 32], String> {
-    crate::party::parse_hash(&text.replace(':', "").to_lowercase())
+    let digits = text.replace(':', "").to_lowercase();
+    crate::party::parse_hash(&digits)
+        .map_err(|_| format!("expected 64 hexadecimal digits, as `eqo cert` prints them, found {text:?}"))
 }
 
 pub(super) fn channels(text: &str) -> Result<[f32; 3], String> {

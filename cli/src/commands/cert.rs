@@ -33,8 +33,8 @@ struct Made {
 
 pub(crate) fn run(args: &CertArgs) -> Result<(), Failure> {
     fs::create_dir_all(&args.out).map_err(|error| unwritable(&args.out, &error))?;
-    let authority = Authority::open(&args.out, 10 * args.days as u64)?;
-    let days = args.days as u64;
+    let authority = Authority::open(&args.out, 10 * u64::from(args.days))?;
+    let days = u64::from(args.days);
     let mut rows =
         vec![authority.party("server", &args.server, (ExtendedKeyUsagePurpose::ServerAuth, days))?];
     for client in &args.client {
@@ -98,8 +98,10 @@ impl Authority {
         names: &[String],
         (purpose, days): (ExtendedKeyUsagePurpose, u64),
     ) -> Result<Made, Failure> {
-        if party.is_empty() || party.contains(['/', '\\', '.']) || [CA, "ca"].contains(&party) {
-            let next = "choose a name of letters, digits and dashes, not ca";
+        let client = purpose == ExtendedKeyUsagePurpose::ClientAuth;
+        let taken = party == "ca" || (client && party == "server");
+        if party.is_empty() || party.contains(['/', '\\', '.']) || taken {
+            let next = "choose a name of letters, digits and dashes, not ca or server";
             return Err(Failure::new(
                 Kind::Usage,
                 format!("--client {party:?}: expected a file's name; {next}"),
@@ -107,7 +109,17 @@ impl Authority {
         }
         let (certificate, key) =
             (self.folder.join(format!("{party}.pem")), self.folder.join(format!("{party}.key")));
-        let new = !(certificate.exists() && key.exists());
+        let new = !certificate.exists();
+        if new == key.exists() {
+            let next = "bring back the other one, or choose another name";
+            return Err(Failure::new(
+                Kind::Data,
+                format!(
+                    "{}: expected a certificate and its key, or neither, found one of them; {next}",
+                    certificate.display()
+                ),
+            ));
+        }
         if new {
             let pair = KeyPair::generate().map_err(failed)?;
             let mut params = CertificateParams::new(names.to_vec()).map_err(failed)?;
@@ -130,8 +142,6 @@ fn validity(params: &mut CertificateParams, days: u64) -> Result<(), Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(failed)?;
     let start = date_time_ymd(1970, 1, 1) + now.saturating_sub(Duration::from_secs(3600));
     params.not_before = start;
-    // A certificate's year has four digits.
-    let days = days.min(365 * 1000);
     params.not_after = start + Duration::from_secs(days * 24 * 3600);
     Ok(())
 }

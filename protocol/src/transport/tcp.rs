@@ -22,7 +22,8 @@ pub fn connect(address: &str, runtime: &Handle, config: TransportConfig) -> Resu
 /// The same over TLS 1.3 with certificates on both sides.
 ///
 /// # Errors
-/// [`Error::TlsRefused`] if either party refuses the other in the handshake, [`Error::Timeout`] if the handshake takes too long;
+/// [`Error::TlsRefused`] if this party refuses the server. A server that refuses this party's certificate says so after the handshake:
+/// the first message fails with [`Error::PeerClosed`]. [`Error::Timeout`] if the handshake takes too long;
 /// those of [`connect`].
 pub fn connect_tls(
     address: &str,

@@ -61,6 +61,8 @@ pub enum Refusal {
     NotYetValid,
     /// The server's certificate is for another name.
     WrongName,
+    /// The certificate is for the other kind of party.
+    WrongPurpose,
     /// The client has no certificate.
     NoCertificate,
     /// The client's certificate isn't on the server's list.
@@ -81,6 +83,7 @@ impl Refusal {
             Self::Expired => "expired",
             Self::NotYetValid => "not-yet-valid",
             Self::WrongName => "wrong-name",
+            Self::WrongPurpose => "wrong-purpose",
             Self::NoCertificate => "no-certificate",
             Self::NotAllowed => "not-allowed",
             Self::Version => "version",
@@ -101,6 +104,9 @@ impl Refusal {
             Tls::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             ) => Self::WrongName,
+            Tls::InvalidCertificate(
+                CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. },
+            ) => Self::WrongPurpose,
             Tls::InvalidCertificate(_) => Self::UnknownAuthority,
             Tls::NoCertificatesPresented => Self::NoCertificate,
             Tls::PeerIncompatible(_) => Self::Version,
@@ -117,9 +123,10 @@ impl fmt::Display for Refusal {
             Self::Expired => "an expired certificate",
             Self::NotYetValid => "a certificate that isn't valid yet",
             Self::WrongName => "a certificate for another name",
+            Self::WrongPurpose => "a certificate for the other kind of party",
             Self::NoCertificate => "no certificate",
             Self::NotAllowed => "a certificate that isn't on the list of allowed clients",
-            Self::Version => "no version of TLS that is allowed, which is 1.3",
+            Self::Version => "nothing of TLS 1.3 that both speak",
             Self::ByPeer => "its refusal",
             Self::Handshake => "no TLS handshake of this session",
         })
