@@ -138,6 +138,7 @@ fn the_tables_in_the_documents_are_those_of_their_json() {
     for (command, json, document) in [
         ("table", "docs/benchmarks.json", "README.md"),
         ("table", "docs/benchmarks.json", "docs/benchmarks.md"),
+        ("table", "docs/benchmarks-imagenet.json", "docs/benchmarks.md"),
         ("study", "docs/study.json", "docs/benchmarks.md"),
     ] {
         let ran = run_eqo(["bench", command, "--from", json, "--markdown"]);

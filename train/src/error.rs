@@ -49,7 +49,7 @@ pub enum Error {
         /// What to do.
         next: &'static str,
     },
-    /// The tensors of a file aren't those of the architecture; every difference is listed.
+    /// The tensors of a file aren't those of the architecture; their differences are listed, of very many the first and the last.
     #[error(
         "{origin}: tensors do not fit {arch}:{list}\nchoose the architecture these weights were trained with (--arch), or rename the tensors"
     )]

@@ -10,8 +10,9 @@ use rand_chacha::ChaCha8Rng;
 use crate::tensors::NamedTensors;
 use crate::{Error, Result};
 
-/// Most differences listed; a file of another network has hundreds.
-const MOST_LISTED: usize = 24;
+/// Differences listed at most, from the beginning and from the end, where what a file has too much of stands; one of another
+/// network has hundreds.
+const LISTED: [usize; 2] = [16, 8];
 
 /// Compares names and shapes; PyTorch's `num_batches_tracked` counters are ignored.
 pub(crate) fn check(
@@ -40,10 +41,9 @@ pub(crate) fn check(
     if lines.is_empty() {
         return Ok(());
     }
-    let more = lines.len().saturating_sub(MOST_LISTED);
-    lines.truncate(MOST_LISTED);
-    if more > 0 {
-        lines.push(format!("and {more} more"));
+    let [first, last] = LISTED;
+    if let Some(more @ 1..) = lines.len().checked_sub(first + last) {
+        lines.splice(first..first + more, [format!("… {more} more …")]);
     }
     let list = lines.iter().map(|line| format!("\n  {line}")).collect();
     Err(Error::StateDict { origin: origin.to_owned(), arch: arch.to_owned(), list })
