@@ -38,19 +38,15 @@ impl Program {
         tensors: &[Vec<u64>],
     ) -> Result<Vec<u64>, Error> {
         let op = &self.ops[id];
-        let bits = |input: &TensorId| self.ops[*input].bits as u8;
         let signed = |input: &TensorId| {
-            let ring = bits(input);
+            let ring = self.ops[*input].bits as u8;
             tensors[*input].iter().map(move |&value| to_signed(value, ring))
         };
         Ok(match &op.kind {
             Kind::Input => image.iter().map(|&value| value as u64).collect(),
             Kind::Products(products) => {
-                let layer = weights.layers.get(id).filter(|layer| layer.codes.len() == products.codes());
-                let layer = layer
-                    .ok_or_else(|| Error::node(&op.layer, "weights", products.codes(), "others", NEXT))?;
                 let operand: Vec<u64> = signed(&products.input).map(|value| value as u64).collect();
-                self.accumulate(op, (products, layer), &operand)?
+                self.accumulate(op, (products, weights.layers.get(id)), &operand)?
             }
             Kind::Extend { input, range: Range::Signed } => signed(input).map(|value| value as u64).collect(),
             Kind::Extend { input, range: Range::TopBitZero } => {
@@ -104,9 +100,12 @@ impl Program {
     fn accumulate(
         &self,
         op: &Op,
-        (products, layer): (&Products, &LayerCodes),
+        (products, layer): (&Products, Option<&LayerCodes>),
         operand: &[u64],
     ) -> Result<Vec<u64>, Error> {
+        let layer = layer.filter(|layer| layer.codes.len() == products.codes());
+        let layer =
+            layer.ok_or_else(|| Error::node(&op.layer, "weights", products.codes(), "others", NEXT))?;
         let from = &self.ops[products.input];
         let layout = products.layout(from.shape, op.shape);
         let gathered = layout.gather(operand);
