@@ -187,7 +187,9 @@ impl Program {
         for (id, op) in self.ops.iter().enumerate() {
             op.kind.inputs().into_iter().for_each(|input| last[input] = id);
         }
-        last.iter_mut().rev().take(1).for_each(|result| *result = self.ops.len());
+        if let Some(result) = last.last_mut() {
+            *result = self.ops.len();
+        }
         last
     }
 

@@ -137,3 +137,8 @@ pub enum Error {
         available: usize,
     },
 }
+
+/// Hashes and fingerprints as messages show them.
+pub(crate) fn hex(bytes: &[u8; 32]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,10 +1,9 @@
 //! The messages before the first inference. Their lengths are in [`eqo_checkpoints::cost`].
 
-use std::fmt::Write as _;
-
 use eqo_checkpoints::cost::{Answer, CONFIRMATION_BYTES, HELLO_BYTES, REQUEST_BYTES, WELCOME_BYTES};
 
 use crate::Error;
+use crate::error::hex;
 use crate::transport::{Channel, Scope};
 
 const MAGIC: [u8; 6] = *b"EQO2PC";
@@ -187,12 +186,4 @@ fn after_greeting(message: &[u8]) -> Result<&[u8], Error> {
         });
     }
     Ok(&rest[2..])
-}
-
-fn hex(bytes: &[u8; 32]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use crate::Error;
+use crate::error::hex;
 
 /// SHA-256 of a certificate's DER bytes, as `openssl x509 -fingerprint -sha256` prints it.
 pub type Fingerprint = [u8; 32];
@@ -262,10 +263,6 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
 
 fn fingerprint(certificate: &CertificateDer) -> Fingerprint {
     Sha256::digest(certificate.as_ref()).into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unusable(path: &Path, expected: &'static str, found: String) -> Error {
