@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use eqo_checkpoints::engine::class_of;
-use eqo_protocol::session::client::{Client, ClientConfig, connect};
+use eqo_protocol::session::client::{ClientConfig, Patience, PersistentClient};
 use eqo_protocol::transport::TransportConfig;
 use serde::Serialize;
 
 use crate::args::InferArgs;
 use crate::exit::Failure;
 use crate::output::{self, megabytes};
+use crate::security::Dialer;
 use crate::{images, party, security};
 
 /// One line of the result; its JSON is a contract with other tools.
@@ -46,21 +47,22 @@ pub(crate) fn run(args: &InferArgs) -> Result<(), Failure> {
     let runtime = party::runtime()?;
     let settings = TransportConfig { timeout: args.timeout, link: args.network };
     let server = (args.server.as_str(), args.tls_name.as_deref());
-    let channel = security::connect(&args.credentials, server, runtime.handle(), settings)?;
+    let dial = security::dialer(&args.credentials, server, runtime.handle(), settings)?;
     let config =
         ClientConfig { ot: args.parameters.ot(), expected_graph: args.expect_graph, threads: args.threads };
-    let mut client = connect(channel, &config)?;
+    let patience = Patience { attempts: args.reconnect, ..Patience::default() };
+    let mut client = PersistentClient::connect(dial, &config, patience)?;
     let classes = client.graph().graph().classes.clone();
     let mut bytes_before = 0;
     let mut rows = Vec::new();
     for files in args.images.chunks(args.parameters.batch) {
         client.prepare(files.len())?;
-        let (prepared, asked) = (client.report(), Instant::now());
+        let (prepared, asked) = (client.bytes(), Instant::now());
         let answers = infer(&mut client, files, args.top1)?;
         let share = files.len() as u64;
         let seconds_online = asked.elapsed().as_secs_f64() / share as f64;
-        let (bytes, seconds) = (client.report().bytes(), since.elapsed().as_secs_f64() / share as f64);
-        let bytes_online = (bytes - prepared.bytes()) / share;
+        let (bytes, seconds) = (client.bytes(), since.elapsed().as_secs_f64() / share as f64);
+        let bytes_online = (bytes - prepared) / share;
         let bytes_total = (bytes - bytes_before) / share;
         (bytes_before, since) = (bytes, Instant::now());
         for (file, answer) in files.iter().zip(&answers) {
@@ -90,7 +92,11 @@ pub(crate) fn run(args: &InferArgs) -> Result<(), Failure> {
 }
 
 /// Reads the files at the network's size and asks the server.
-fn infer(client: &mut Client, files: &[PathBuf], top1: bool) -> Result<Vec<Answer>, Failure> {
+fn infer(
+    client: &mut PersistentClient<Box<Dialer>>,
+    files: &[PathBuf],
+    top1: bool,
+) -> Result<Vec<Answer>, Failure> {
     let [_, height, width] = client.graph().shape(0);
     let images =
         files.iter().map(|file| images::load(file, [height, width])).collect::<Result<Vec<_>, _>>()?;
