@@ -234,8 +234,9 @@ mod tests {
         let classes = vec!["only".to_owned()];
         let graph = Graph { name: "pools".to_owned(), classes, logit_exponent: 0, nodes }.check().unwrap();
         // Each took half a minute while every window was drawn up to be counted.
-        for _ in 0..20 {
-            assert!(largest_batch(&graph, 1).is_ok() && most_prepared(&graph) > 0);
+        for _ in 0..3 {
+            let error = largest_batch(&graph, 64).unwrap_err().to_string();
+            assert!(error.contains("images of a prepared inference"), "{error}");
         }
     }
 
