@@ -82,7 +82,7 @@ impl<'w> Server<'w> {
     /// Prepares, together with the client, the windows that aren't yet.
     ///
     /// # Errors
-    /// Those of the channel and the OTs; the windows before are kept.
+    /// [`Error::Config`] for a convolution without weights; those of the channel and the OTs. The windows before are kept.
     pub fn prepare(
         &self,
         party: &mut Party,
@@ -183,7 +183,7 @@ impl<'w> Server<'w> {
             return Ok(Some(Drawn::MaxPool(Box::new(pooling), drawn)));
         }
         let Some(convolution) = self.convolution(node, batch) else { return Ok(None) };
-        let products = convolution.products().server_draw(party, &self.layer(node).codes)?;
+        let products = convolution.products().server_draw(party, &self.layer(node)?.codes)?;
         let draw = |step: Activation| {
             let drawn = step.gate.server_draw(party)?;
             Ok::<_, Error>((step, drawn))
@@ -203,7 +203,7 @@ impl<'w> Server<'w> {
         let Some(convolution) = self.convolution(id, batch) else {
             unreachable!("only convolutions are prepared")
         };
-        let layer = self.layer(id);
+        let layer = self.layer(id)?;
         let rows = convolution.rows(&shares[convolution.conv.input]);
         let products = convolution.products().plain(&layer.codes, &rows);
         let mut accumulators = convolution.accumulate(products);
@@ -221,8 +221,13 @@ impl<'w> Server<'w> {
         Ok(masked)
     }
 
-    fn layer(&self, node: NodeId) -> &'w LayerWeights {
-        self.layers[node].expect("proven weights have an entry for every convolution")
+    fn layer(&self, node: NodeId) -> Result<&'w LayerWeights, Error> {
+        self.layers[node].ok_or_else(|| Error::Config {
+            what: "weights",
+            expected: format!("those of every convolution, {} among them", self.graph.nodes()[node].name),
+            found: "none".to_owned(),
+            next: "take graph and weights from one checkpoint",
+        })
     }
 }
 
@@ -294,5 +299,23 @@ impl Offered {
             Ok::<_, Error>((step, prepared))
         };
         Ok(Node::Conv(ConvNode { masked, activation: state.map(correct).transpose()? }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eqo_checkpoints::testing::{Spec, random_checkpoint};
+
+    use super::*;
+
+    #[test]
+    fn a_layer_without_weights_is_an_error_that_names_it() {
+        let checkpoint = random_checkpoint(1, &Spec::new([1, 4, 4], 2, vec![]));
+        let mut weights = checkpoint.weights().clone();
+        let (name, _) = weights.layers.pop_first().unwrap();
+        let server = Server::new(checkpoint.graph(), &weights);
+        let node = checkpoint.graph().nodes().iter().position(|node| node.name == name).unwrap();
+        let error = server.layer(node).err().unwrap().to_string();
+        assert!(error.contains(&name), "{error}");
     }
 }
