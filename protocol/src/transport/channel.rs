@@ -16,6 +16,8 @@ use super::wait::{Stop, pull, push};
 use super::{Link, Meter, Scope};
 use crate::Error;
 
+mod ended;
+
 /// How many frames may wait in each direction between the party's thread and the connection.
 pub const QUEUE_FRAMES: usize = 8;
 
@@ -272,6 +274,7 @@ impl Channel {
     fn length_error(&self, expected: usize, found: usize) -> Error {
         Error::PeerLength { scope: self.meter.scope(), expected: expected as u64, found: found as u64 }
     }
+<<<<<<< HEAD
 
     fn error(&self, stop: Stop) -> Error {
         let (scope, after) = (self.meter.scope(), self.timeout);
@@ -301,6 +304,8 @@ impl Channel {
         };
         Error::PeerClosed { scope, found }
     }
+=======
+>>>>>>> s9-supply
 }
 
 impl Drop for Channel {

@@ -23,7 +23,7 @@ pub fn connect(address: &str, runtime: &Handle, config: TransportConfig) -> Resu
 ///
 /// # Errors
 /// [`Error::TlsRefused`] if this party refuses the server. A server that refuses this party's certificate says so after the handshake:
-/// the first message fails with [`Error::PeerClosed`]. [`Error::Timeout`] if the handshake takes too long;
+/// the first message fails with [`Error::TlsRefused`], [`super::Refusal::ByPeer`]. [`Error::Timeout`] if the handshake takes too long;
 /// those of [`connect`].
 pub fn connect_tls(
     address: &str,

@@ -17,7 +17,7 @@ from .graph import Conv
 from .images import listing, read
 
 # Images decoded and computed at once.
-AT_ONCE = 256
+AT_ONCE = 64
 
 Logits = Callable[[Any], Any]
 
