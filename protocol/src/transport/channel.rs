@@ -274,38 +274,6 @@ impl Channel {
     fn length_error(&self, expected: usize, found: usize) -> Error {
         Error::PeerLength { scope: self.meter.scope(), expected: expected as u64, found: found as u64 }
     }
-<<<<<<< HEAD
-
-    fn error(&self, stop: Stop) -> Error {
-        let (scope, after) = (self.meter.scope(), self.timeout);
-        if let Some(reason) = self.closer.reason() {
-            return Error::Closed { scope, reason: reason.to_owned() };
-        }
-        let found = match stop {
-            Stop::SendLate => return Error::Timeout { scope, event: "take a message", after },
-            Stop::RecvLate => return Error::Timeout { scope, event: "send a message", after },
-            Stop::Stream(End::Oversized(length)) => {
-                return Error::PeerData {
-                    scope,
-                    what: "a frame's length",
-                    expected: "at most 1 MiB",
-                    found: format!("{length} bytes"),
-                };
-            }
-            Stop::SendEnded => match self.written.try_recv() {
-                Ok(Err(error)) => format!("a closed connection ({error})"),
-                _ => "a closed connection".into(),
-            },
-            Stop::RecvEnded | Stop::Stream(End::Closed { within_frame: false }) => {
-                "the connection's end".into()
-            }
-            Stop::Stream(End::Closed { within_frame: true }) => "the connection's end within a frame".into(),
-            Stop::Stream(End::Failed(error)) => format!("a broken connection ({error})"),
-        };
-        Error::PeerClosed { scope, found }
-    }
-=======
->>>>>>> s9-supply
 }
 
 impl Drop for Channel {

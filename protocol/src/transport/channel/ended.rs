@@ -10,10 +10,13 @@ use crate::Error;
 impl Channel {
     /// What the party is told.
     pub(super) fn error(&mut self, stop: Stop) -> Error {
+        let (scope, after) = (self.meter.scope(), self.timeout);
+        if let Some(reason) = self.closer.reason() {
+            return Error::Closed { scope, reason: reason.to_owned() };
+        }
         if let Some(refused) = self.refused(&stop) {
             return refused.error("the peer".into());
         }
-        let (scope, after) = (self.meter.scope(), self.timeout);
         let found = match stop {
             Stop::SendLate => return Error::Timeout { scope, event: "take a message", after },
             Stop::RecvLate => return Error::Timeout { scope, event: "send a message", after },
