@@ -101,6 +101,14 @@ pub enum Error {
         /// How the connection ended.
         found: String,
     },
+    /// This party ended the connection itself, through [`Channel::closer`](crate::transport::Channel::closer).
+    #[error("{scope}: this party closed the connection: {reason}")]
+    Closed {
+        /// The part of the protocol that was cut off.
+        scope: Scope,
+        /// Why, as the closer said.
+        reason: String,
+    },
     /// A party's certificate, key or authority can't be used.
     #[error("{}: expected {expected}, found: {found}; make a set with `eqo cert`", path.display())]
     Credentials {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
+use super::closer::Closer;
 use super::frame::{End, Frame, MAX_FRAME, read_frames, split, write_frames};
 use super::outbox::Outbox;
 use super::pool::Pool;
@@ -46,8 +46,7 @@ pub struct Channel {
     timeout: Duration,
     outbox: Outbox,
     inbox: mpsc::Receiver<Result<Frame, End>>,
-    reader: AbortHandle,
-    writer: AbortHandle,
+    closer: Closer,
     written: std_mpsc::Receiver<std::io::Result<()>>,
     meter: Meter,
     pool: Pool,
@@ -76,7 +75,8 @@ impl Channel {
         let runtime = runtime.clone();
         let timeout =
             config.timeout.saturating_add(config.link.map_or(Duration::ZERO, |link| link.patience()));
-        Self { runtime, timeout, outbox, inbox, reader, writer, written, meter, pool, flight: None }
+        let closer = Closer::new(reader, writer);
+        Self { runtime, timeout, outbox, inbox, closer, written, meter, pool, flight: None }
     }
 
     /// Sends `payload`, in as many frames as it needs; an empty one sends nothing.
@@ -236,6 +236,11 @@ impl Channel {
         &self.meter
     }
 
+    /// A handle that ends this channel from another thread.
+    pub fn closer(&self) -> Closer {
+        self.closer.clone()
+    }
+
     fn depth_to_send(&self) -> u32 {
         self.flight.unwrap_or(self.meter.received_depth().saturating_add(1))
     }
@@ -270,6 +275,9 @@ impl Channel {
 
     fn error(&self, stop: Stop) -> Error {
         let (scope, after) = (self.meter.scope(), self.timeout);
+        if let Some(reason) = self.closer.reason() {
+            return Error::Closed { scope, reason: reason.to_owned() };
+        }
         let found = match stop {
             Stop::SendLate => return Error::Timeout { scope, event: "take a message", after },
             Stop::RecvLate => return Error::Timeout { scope, event: "send a message", after },
@@ -305,20 +313,20 @@ impl Drop for Channel {
         // that could starve the task.
         if Handle::try_current().is_err() {
             let _ = self.written.recv_timeout(self.timeout);
-            self.writer.abort();
+            self.closer.writer.abort();
             // Without a writer a link's thread has nothing to wait for; it only needs to be scheduled.
             if let Some(line) = line {
                 line.end(LINE_END);
             }
         } else {
-            let (writer, wait) = (self.writer.clone(), self.timeout);
+            let (writer, wait) = (self.closer.writer.clone(), self.timeout);
             self.runtime.spawn(async move {
                 sleep(wait).await;
                 writer.abort();
                 drop(line);
             });
         }
-        self.reader.abort();
+        self.closer.reader.abort();
     }
 }
 

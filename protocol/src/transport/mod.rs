@@ -5,6 +5,7 @@
 //! timeout. With a [`Link`], frames pass through a delay line between the two, which is a thread of its own.
 
 mod channel;
+mod closer;
 mod delay_line;
 mod frame;
 mod link;
@@ -20,6 +21,7 @@ mod tls;
 mod wait;
 
 pub use channel::{Channel, QUEUE_FRAMES, TransportConfig};
+pub use closer::Closer;
 pub use frame::{FRAME_HEADER, MAX_FRAME, frame_count, wire_bytes};
 pub use link::Link;
 pub use memory::memory_pair;
