@@ -146,6 +146,19 @@ pub enum Error {
     },
 }
 
+/// What [`accept(2)`](https://man7.org/linux/man-pages/man2/accept.2.html) says of a socket that will never accept anybody again:
+/// EBADF, EFAULT, EINVAL, ENOTSOCK.
+const UNUSABLE_SOCKET: [i32; 4] = [9, 14, 22, if cfg!(target_os = "linux") { 88 } else { 38 }];
+
+impl Error {
+    /// Whether a server that got this from [`Listener::knock`](crate::transport::Listener::knock) may try again: the system ran out of
+    /// descriptors or buffers, or the client or the network went away. Only a socket that is no good any more is final.
+    pub fn is_transient(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        !source.raw_os_error().is_some_and(|code| UNUSABLE_SOCKET.contains(&code))
+    }
+}
+
 /// Hashes and fingerprints as messages show them.
 pub(crate) fn hex(bytes: &[u8; 32]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -73,7 +73,7 @@ fn meet(
     let security = Security::Tls(server.clone());
     thread::scope(|scope| {
         let serving = scope.spawn(|| {
-            let mut channel = listener.knock(TIMEOUT)?.unwrap().open(&security)?;
+            let (mut channel, _) = listener.knock(TIMEOUT)?.unwrap().open(&security)?;
             channel.send(b"from the server".to_vec())?;
             channel.recv(15)
         });

@@ -5,12 +5,13 @@ use eqo_checkpoints::format::Checkpoint;
 
 use super::handshake::{Confirmation, Hello, Request, Verdict, Welcome, other_graph};
 use super::stock::Stock;
+pub use super::watch::{Asked, Event};
 use super::{Clock, Log, limits, reveal};
 use crate::gates::Party;
 use crate::layers::{Entered, Server, ServerMaterial};
 use crate::ot::{OtKind, Ots};
 use crate::report::Report;
-use crate::transport::{Channel, Scope};
+use crate::transport::{Channel, Meter, Scope};
 use crate::{Error, PartyRng, Role};
 
 /// What a server agrees to.
@@ -43,7 +44,11 @@ pub struct Session<'m> {
     max_prepared: usize,
     stock: Stock<ServerMaterial>,
     log: Log,
+    watch: Option<Box<Watch<'m>>>,
 }
+
+/// Is told of everything that happens.
+type Watch<'m> = dyn FnMut(Event) + 'm;
 
 /// Serves a client until it ends the session.
 ///
@@ -99,7 +104,17 @@ impl<'m> Session<'m> {
         log.clock.enter(Scope::Handshake);
         let side = Server::new(graph, checkpoint.weights());
         let stock = Stock::new();
-        Ok(Self { checkpoint, side, channel, ots, rng, max_batch, max_prepared, stock, log })
+        Ok(Self { checkpoint, side, channel, ots, rng, max_batch, max_prepared, stock, log, watch: None })
+    }
+
+    /// From now on tells `watch` of every request and every part of the protocol that begins.
+    pub fn watch(&mut self, watch: impl FnMut(Event) + 'm) {
+        self.watch = Some(Box::new(watch));
+    }
+
+    /// What was sent and received so far, by scope.
+    pub fn meter(&self) -> &Meter {
+        self.channel.meter()
     }
 
     /// Serves one request; false once the client has ended the session. A client that asks for nothing within the channel's
@@ -112,6 +127,8 @@ impl<'m> Session<'m> {
         self.log.check_sound()?;
         let request = Request::recv(&mut self.channel, self.max_batch)?;
         self.log.begin(request);
+        let before = self.channel.meter().total();
+        self.tell(Event::of(request, before));
         match request {
             Request::Close => return Ok(false),
             Request::Prepare(batch) => {
@@ -128,6 +145,8 @@ impl<'m> Session<'m> {
             }
         }
         self.log.finish();
+        let (prepared, total) = (self.stock.images(), self.channel.meter().total());
+        self.tell(Some(Event::Answered { prepared, total }));
         Ok(true)
     }
 
@@ -139,6 +158,12 @@ impl<'m> Session<'m> {
     /// Traffic and time so far, by scope.
     pub fn report(&self) -> Report {
         self.log.report(&self.channel, self.checkpoint.graph())
+    }
+
+    fn tell(&mut self, event: Option<Event>) {
+        if let (Some(watch), Some(event)) = (&mut self.watch, event) {
+            watch(event);
+        }
     }
 
     fn check_room(&self, batch: usize) -> Result<(), Error> {
@@ -156,17 +181,24 @@ impl<'m> Session<'m> {
     fn prepare(&mut self, batch: usize) -> Result<ServerMaterial, Error> {
         let mut party =
             Party { role: Role::Server, channel: &mut self.channel, ots: &mut self.ots, rng: &mut self.rng };
-        let clock = &mut self.log.clock;
-        self.side.prepare(&mut party, batch, &mut |entered| clock.enter(entered.scope))
+        let (log, watch) = (&mut self.log, &mut self.watch);
+        self.side.prepare(&mut party, batch, &mut |entered| note(log, watch, entered))
     }
 
     fn infer(&mut self, material: ServerMaterial, batch: usize, answer: Answer) -> Result<(), Error> {
         let mut party =
             Party { role: Role::Server, channel: &mut self.channel, ots: &mut self.ots, rng: &mut self.rng };
-        let clock = &mut self.log.clock;
-        let mut entered = |entered: Entered| clock.enter(entered.scope);
+        let (log, watch) = (&mut self.log, &mut self.watch);
+        let mut entered = |entered| note(log, watch, entered);
         let logits = self.side.infer(&mut party, material, &mut entered)?;
         reveal(&mut party, self.checkpoint.graph(), (&logits, batch), answer, &mut entered)?;
         Ok(())
+    }
+}
+
+fn note(log: &mut Log, watch: &mut Option<Box<Watch>>, entered: Entered) {
+    log.clock.enter(entered.scope);
+    if let Some(watch) = watch {
+        watch(Event::Entered(entered));
     }
 }

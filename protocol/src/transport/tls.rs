@@ -160,15 +160,12 @@ impl TlsServer {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let stream = self.acceptor.accept(stream).await.map_err(Refused::of)?;
-        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let listed = |allowed: &BTreeSet<Fingerprint>| {
-            certificate.is_some_and(|certificate| allowed.contains(&fingerprint(certificate)))
-        };
+        let client = client_of(&stream);
+        let listed = |allowed: &BTreeSet<Fingerprint>| client.is_some_and(|client| allowed.contains(&client));
         if self.allowed.as_deref().is_none_or(listed) {
             return Ok(stream);
         }
-        let found =
-            certificate.map_or_else(|| "none".to_owned(), |certificate| hex(&fingerprint(certificate)));
+        let found = client.map_or_else(|| "none".to_owned(), |client| hex(&client));
         Err(Refused { refusal: Refusal::NotAllowed, detail: format!("fingerprint {found}") })
     }
 }
@@ -202,6 +199,12 @@ impl TlsClient {
     {
         self.connector.connect(self.name.clone(), stream).await.map_err(Refused::of)
     }
+}
+
+/// The fingerprint of the certificate that a client has shown.
+pub(super) fn client_of<S>(stream: &server::TlsStream<S>) -> Option<Fingerprint> {
+    let certificate = stream.get_ref().1.peer_certificates()?.first()?;
+    Some(fingerprint(certificate))
 }
 
 /// A handshake that failed.
