@@ -56,7 +56,7 @@ fn sessions_get_no_more_memory_than_there_is() {
     let listen = ["--listen", "127.0.0.1:0", "--insecure-plaintext"];
     let serve_with =
         |memory| run_eqo([&["serve", tiny.to_str().unwrap(), "--memory", memory][..], &listen].concat());
-    serve_with("50").refused(2, &["--memory", "50 MB"]);
+    serve_with("50").refused(2, &["--memory", "room for a session"]);
     // Room for one session, and not for two.
     let server = serve(&["--memory", "200", "--queue", "0"]);
     let budget = sample(&server, "eqo_memory_budget_bytes");

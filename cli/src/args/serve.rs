@@ -30,8 +30,8 @@ pub(crate) struct ServeArgs {
     /// Images of one inference, at most.
     #[arg(long, default_value_t = 64, value_parser = at_least_one)]
     pub(crate) max_batch: usize,
-    /// Threads of a session that make random OTs (Ferret); all sessions together get no more than there are processors, and at
-    /// least one each.
+    /// Threads of a session that make random OTs (Ferret); beyond one each, all sessions together have fewer than there are
+    /// processors.
     #[arg(long, default_value_t = 1, value_parser = at_least_one)]
     pub(crate) threads: usize,
     /// Longest wait for a client's next message, and for its whole handshake, seconds.

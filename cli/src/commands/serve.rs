@@ -36,7 +36,7 @@ mod watch;
 /// How soon a stop is noticed.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Clients that haven't finished their handshake, or are being turned away, at most.
+/// Most clients that are neither served nor wait in the queue.
 const KNOCKING: usize = 64;
 
 /// How long the server leaves the system alone after it could not accept a client.
@@ -84,7 +84,10 @@ struct Shared {
     door: Arc<Door>,
     live: Live,
     metrics: Metrics,
+    /// Clients that haven't finished their handshake, or are being turned away.
     knocking: AtomicUsize,
+    /// Clients that were let in: they wait, are served or are being turned away.
+    inside: AtomicUsize,
 }
 
 /// How long things may take.
@@ -135,6 +138,7 @@ impl Shared {
             live: Live::default(),
             metrics: Metrics::new(budget.memory, budget.stock),
             knocking: AtomicUsize::new(0),
+            inside: AtomicUsize::new(0),
         })
     }
 
@@ -149,19 +153,31 @@ impl Shared {
         self.door.look_again();
     }
 
-    /// Counts a client that is neither served nor waits in the queue.
-    fn knocks(self: &Arc<Self>) -> Knocking {
-        self.knocking.fetch_add(1, Ordering::SeqCst);
-        Knocking(Arc::clone(self))
+    fn knocks(self: &Arc<Self>) -> Counted {
+        Counted::new(self, |shared| &shared.knocking)
+    }
+
+    fn is_inside(self: &Arc<Self>) -> Counted {
+        Counted::new(self, |shared| &shared.inside)
     }
 }
 
 /// Is counted while it lives.
-struct Knocking(Arc<Shared>);
+struct Counted {
+    shared: Arc<Shared>,
+    count: fn(&Shared) -> &AtomicUsize,
+}
 
-impl Drop for Knocking {
+impl Counted {
+    fn new(shared: &Arc<Shared>, count: fn(&Shared) -> &AtomicUsize) -> Self {
+        count(shared).fetch_add(1, Ordering::SeqCst);
+        Self { shared: Arc::clone(shared), count }
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.knocking.fetch_sub(1, Ordering::SeqCst);
+        (self.count)(&self.shared).fetch_sub(1, Ordering::SeqCst);
     }
 }
 

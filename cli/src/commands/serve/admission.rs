@@ -24,7 +24,7 @@ pub(super) struct Limits {
     pub(super) memory: u64,
     /// Threads that make random OTs, of one session.
     pub(super) threads: usize,
-    /// The same of all sessions, beyond the first thread of each.
+    /// What they are shared out from: beyond the first thread of each, all sessions together have fewer than this.
     pub(super) processors: usize,
 }
 

@@ -13,11 +13,11 @@ const POLL: Duration = Duration::from_millis(20);
 /// How long sessions that were told to end may take to.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Waits until no session runs; after a stop only for as long as `--drain` allows, because a client may never speak again.
+/// Waits until nobody is inside; after a stop only for as long as `--drain` allows, because a client may never speak again.
 pub(super) fn finish(shared: &Shared, stop: &AtomicBool) {
     shared.door.close();
     let mut stopped_at = None;
-    while shared.door.crowd().running > 0 {
+    while shared.inside.load(Ordering::SeqCst) > 0 {
         if stop.load(Ordering::SeqCst) {
             let since: &mut Instant = stopped_at.get_or_insert_with(Instant::now);
             if since.elapsed() >= shared.settings.drain {
@@ -31,7 +31,7 @@ pub(super) fn finish(shared: &Shared, stop: &AtomicBool) {
 fn cut_off(shared: &Shared) {
     shared.live.close_all(DRAINED);
     let since = Instant::now();
-    while shared.door.crowd().running > 0 && since.elapsed() < LAST_WORDS {
+    while shared.inside.load(Ordering::SeqCst) > 0 && since.elapsed() < LAST_WORDS {
         thread::sleep(POLL);
     }
 }

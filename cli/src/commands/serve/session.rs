@@ -18,15 +18,16 @@ use super::door::Place;
 use super::live::SessionId;
 use super::metrics::{DEADLINE, HANDSHAKE, Metrics, label};
 use super::watch::Watch;
-use super::{Knocking, Shared};
+use super::{Counted, Shared};
 
 /// How long a client that is turned away may take to listen.
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Lets a client in, waits for its turn and serves it. `knocking` counts it until it is let in.
-pub(super) fn welcome(shared: &Arc<Shared>, knock: Knock, knocking: Knocking) {
+pub(super) fn welcome(shared: &Arc<Shared>, knock: Knock, knocking: Counted) {
     let (peer, came) = (knock.peer(), Instant::now());
     let opened = knock.open(&shared.security);
+    let _inside = shared.is_inside();
     drop(knocking);
     let (channel, certificate) = match opened {
         Ok(opened) => opened,
@@ -48,7 +49,7 @@ pub(super) fn welcome(shared: &Arc<Shared>, knock: Knock, knocking: Knocking) {
         Err(refused) => {
             shared.metrics.refused(refused);
             tracing::warn!("turned away: {peer}: {}", refused.name());
-            let _knocking = shared.knocks();
+            let _knocks = shared.knocks();
             let _deadline = Deadline::set(&shared.runtime, channel.closer(), FAREWELL, HANDSHAKE);
             turn_away(channel, refused);
         }
