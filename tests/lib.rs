@@ -204,3 +204,27 @@ impl Drop for Server {
         let _ = self.child.wait();
     }
 }
+
+/// What a process holds, from /proc.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Resources {
+    /// Resident memory.
+    pub resident_kib: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Open files and sockets.
+    pub descriptors: usize,
+}
+
+impl Resources {
+    /// Of this process, which must live.
+    pub fn of(id: u32) -> Self {
+        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("the process lives");
+        let number = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+            line.trim().trim_end_matches(" kB").parse().unwrap_or_default()
+        };
+        let descriptors = fs::read_dir(format!("/proc/{id}/fd")).expect("the process is ours").count();
+        Self { resident_kib: number("VmRSS:"), threads: number("Threads:"), descriptors }
+    }
+}

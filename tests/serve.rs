@@ -24,9 +24,9 @@ use std::time::{Duration, Instant};
 
 use e2e::{Server, image_folder, json_of, tiny_checkpoint};
 use eqo_checkpoints::format::Checkpoint;
-use eqo_protocol::Error;
 use eqo_protocol::session::client::{Client, ClientConfig, connect};
 use eqo_protocol::transport::{self, Credentials, TlsClient, TransportConfig};
+use eqo_protocol::{Error, Unserved};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -55,6 +55,15 @@ fn client_with(server: &Server, credentials: &Credentials) -> Result<Client, Err
     let tls = TlsClient::new(credentials, "localhost")?;
     let channel = transport::connect_tls(&server.address, &tls, runtime().handle(), config)?;
     connect(channel, &ClientConfig::default())
+}
+
+/// Why the server did not serve a client, as that was told.
+fn turned_away(outcome: Result<Client, Error>) -> Unserved {
+    match outcome.err() {
+        Some(Error::TurnedAway { reason }) => reason,
+        Some(error) => panic!("another error: {error}"),
+        None => panic!("let in"),
+    }
 }
 
 /// One image, privately: its logits must be those of the checkpoint.

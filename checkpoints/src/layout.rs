@@ -21,7 +21,7 @@ mod tournament;
 
 pub use ring::RingElement;
 pub use shortcut::{shortcut, sum_pool};
-pub use tournament::{Tournament, max_pool};
+pub use tournament::{Tournament, max_pool, pooling_matches};
 
 use crate::graph::Conv;
 use crate::winograd::{Algorithm, Transform};

@@ -18,8 +18,8 @@ mod linear;
 mod pooling;
 mod server;
 
-pub use client::{Client, ClientMaterial};
-pub use server::{Server, ServerMaterial};
+pub use client::{Client, ClientMaterial, ClientPreparation};
+pub use server::{Server, ServerMaterial, ServerPreparation};
 
 use eqo_checkpoints::cost::{self, Ots as OtCount};
 use eqo_checkpoints::graph::{CheckedGraph, NodeId, Op};
@@ -34,6 +34,9 @@ pub type Shares = Zeroizing<Vec<u64>>;
 
 /// Books what follows under a scope, in the meter and with whoever keeps time.
 pub type Enter<'e> = dyn FnMut(Entered) + 'e;
+
+/// What errors call the nodes of an inference that isn't wholly prepared.
+const NODES: &str = "prepared nodes";
 
 /// A part of the protocol begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

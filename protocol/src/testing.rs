@@ -1,5 +1,9 @@
 //! Both parties in one process, with seeded randomness, for tests.
 
+mod faults;
+mod relay;
+mod tap;
+
 use std::thread;
 use std::time::Duration;
 
@@ -7,6 +11,10 @@ use tokio::runtime::Builder;
 
 use crate::transport::{Channel, Meter, TransportConfig, memory_pair};
 use crate::{Error, PartyRng};
+
+pub use faults::{Direction, End, Fault, FaultKind, Faulty, Wire, faulty_pair};
+pub use relay::{Injected, Relay};
+pub use tap::{Said, payloads};
 
 /// How long a party of a test waits for the other.
 pub const TEST_TIMEOUT: Duration = Duration::from_secs(20);

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "an Err is a failed test")]
 
+#[path = "common/authority.rs"]
+mod authority;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
@@ -11,55 +14,19 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use authority::{Authority, VALID};
 use eqo_protocol::Error;
 use eqo_protocol::transport::{
     Credentials, Listener, Refusal, Security, TlsClient, TlsServer, TransportConfig, connect, connect_tls,
     fingerprint_of,
 };
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use tempfile::TempDir;
+
 use tokio::runtime::{Builder, Runtime};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
-
-/// An authority that signs certificates into a folder.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    folder: TempDir,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let certificate = params.self_signed(&key).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("ca.pem"), certificate.pem()).unwrap();
-        Self { issuer: Issuer::new(params, key), folder }
-    }
-
-    /// A party with a certificate for `name`, valid in these years.
-    fn party(&self, name: &str, years: [i32; 2]) -> Credentials {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.not_before = date_time_ymd(years[0], 1, 1);
-        params.not_after = date_time_ymd(years[1], 1, 1);
-        let signed = params.signed_by(&key, &self.issuer).unwrap();
-        let path = |what: &str| self.folder.path().join(format!("{name}-{}.{what}", years[1]));
-        fs::write(path("pem"), signed.pem()).unwrap();
-        fs::write(path("key"), key.serialize_pem()).unwrap();
-        Credentials {
-            certificate: path("pem"),
-            key: path("key"),
-            authority: self.folder.path().join("ca.pem"),
-        }
-    }
-}
-
-const VALID: [i32; 2] = [2020, 2120];
 
 /// A server for one client; what came of both.
 fn meet(

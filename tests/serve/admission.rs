@@ -28,7 +28,7 @@ fn whoever_finds_the_queue_full_or_waits_too_long_is_turned_away_and_counted() {
     for (queue, reason) in [("0", "queue-full"), ("1", "waited-too-long")] {
         let server = serve(&["--concurrent", "1", "--queue", queue, "--queue-wait", "0.3"]);
         let mut first = client(&server).unwrap();
-        assert!(client(&server).is_err());
+        assert_eq!(turned_away(client(&server)), Unserved::Busy);
         assert_eq!(sample(&server, &format!("eqo_refused_total{{reason=\"{reason}\"}}")), 1.0);
         infers_right(&mut first, &tiny_checkpoint());
     }
@@ -64,7 +64,7 @@ fn sessions_get_no_more_memory_than_there_is() {
     assert_eq!(get(&server, "/readyz"), (503, "no memory\n".to_owned()));
     let reserved = sample(&server, "eqo_memory_reserved_bytes");
     assert!(reserved > budget / 2.0 && reserved <= budget, "{reserved} of {budget}");
-    assert!(client(&server).is_err());
+    assert_eq!(turned_away(client(&server)), Unserved::Busy);
     infers_right(&mut first, &tiny);
     first.close().unwrap();
     until(&server, "eqo_ready", 1.0);

@@ -15,7 +15,7 @@ fn sigterm_lets_a_running_session_finish_and_turns_everybody_else_away() {
         let waiting = scope.spawn(|| client(&server));
         until(&server, "eqo_sessions_waiting", 1.0);
         server.signal("TERM");
-        assert!(waiting.join().unwrap().is_err());
+        assert_eq!(turned_away(waiting.join().unwrap()), Unserved::Draining);
     });
     assert_eq!(get(&server, "/readyz"), (503, "draining\n".to_owned()));
     assert_eq!(get(&server, "/healthz").0, 200);

@@ -5,7 +5,7 @@ use super::gates::{Widening, lanes};
 use super::ledger::{Ledger, Ots, Sender};
 use super::wire::packed_bytes;
 use crate::graph::{CheckedGraph, MaxPool, NodeId};
-use crate::layout::Tournament;
+use crate::layout;
 
 /// One max pooling for a batch.
 pub(super) struct PoolStep {
@@ -21,7 +21,7 @@ impl PoolStep {
         let [channels, height, width] = graph.shape(id);
         // A checked graph pools activations only.
         let bits = graph.activation_bits(id).unwrap_or(1);
-        let matches = Tournament::new(pool, graph.shape(pool.input)).matches();
+        let matches = layout::pooling_matches(pool, graph.shape(pool.input));
         let output = Widening {
             elements: lanes(channels * height * width, batch),
             narrow: u64::from(bits) + 1,

@@ -26,6 +26,7 @@ pub struct CheckedGraph {
     graph: Graph,
     shapes: Vec<[usize; 3]>,
     extension_bits: Vec<u8>,
+    activation_bits: Vec<Option<u8>>,
 }
 
 impl Graph {
@@ -43,7 +44,9 @@ impl Graph {
         }
         check_logits(&self)?;
         let extension_bits = (0..self.nodes.len()).map(|id| widest_use(&self, id)).collect();
-        Ok(CheckedGraph { graph: self, shapes, extension_bits })
+        // Looked up often, and a pooling of a pooling of a pooling has to look far.
+        let activation_bits = (0..self.nodes.len()).map(|id| activation_bits(&self, id)).collect();
+        Ok(CheckedGraph { graph: self, shapes, extension_bits, activation_bits })
     }
 }
 
@@ -101,7 +104,7 @@ impl CheckedGraph {
 
     /// Bits of a node's activations, whether a convolution or a max pooling puts them out; `None` for other nodes.
     pub fn activation_bits(&self, id: NodeId) -> Option<u8> {
-        activation_bits(&self.graph, id)
+        self.activation_bits[id]
     }
 
     /// Smallest and largest value of every channel of a node that isn't an accumulator; `None` for accumulators,

@@ -140,6 +140,9 @@ pub(crate) struct InferArgs {
     /// The name that the server's certificate is for; the host of --server if absent.
     #[arg(long, value_name = "NAME", requires = "tls_cert")]
     pub(crate) tls_name: Option<String>,
+    /// How often to connect again when the connection breaks; what is prepared is kept if the server still has it.
+    #[arg(long, value_name = "TIMES", default_value_t = 3)]
+    pub(crate) reconnect: u32,
     /// Images (JPEG, PNG) of the network's size; a single - reads their paths from standard input, a line each.
     #[arg(required = true)]
     pub(crate) images: Vec<PathBuf>,

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use eqo_checkpoints::engine::class_of;
-use eqo_protocol::session::client::{Client, ClientConfig, connect};
+use eqo_protocol::session::client::{ClientConfig, Patience, PersistentClient};
 use eqo_protocol::transport::TransportConfig;
 use serde::Serialize;
 
 use crate::args::InferArgs;
 use crate::exit::Failure;
 use crate::output::{self, megabytes};
+use crate::security::Dialer;
 use crate::{images, party, security};
 
 mod lines;
@@ -49,10 +50,11 @@ pub(crate) fn run(args: &InferArgs) -> Result<(), Failure> {
     let runtime = party::runtime()?;
     let settings = TransportConfig { timeout: args.timeout, link: args.network };
     let server = (args.server.as_str(), args.tls_name.as_deref());
-    let channel = security::connect(&args.credentials, server, runtime.handle(), settings)?;
+    let dial = security::dialer(&args.credentials, server, runtime.handle(), settings)?;
     let config =
         ClientConfig { ot: args.parameters.ot(), expected_graph: args.expect_graph, threads: args.threads };
-    let client = connect(channel, &config)?;
+    let patience = Patience { attempts: args.reconnect, ..Patience::default() };
+    let client = PersistentClient::connect(dial, &config, patience)?;
     let mut asking = Asking { client, args, since, bytes_before: 0, rows: Vec::new() };
     if by_line {
         lines::answer_all(&mut asking, args.stock)?;
@@ -64,7 +66,7 @@ pub(crate) fn run(args: &InferArgs) -> Result<(), Failure> {
 
 /// A session and what it has answered so far.
 struct Asking<'a> {
-    client: Client,
+    client: PersistentClient<Box<Dialer>>,
     args: &'a InferArgs,
     /// When the last answer was there.
     since: Instant,
@@ -79,13 +81,13 @@ impl Asking<'_> {
         if self.client.prepared(files.len()) == 0 {
             self.client.prepare(files.len())?;
         }
-        let (prepared, asked) = (self.client.report(), Instant::now());
+        let (prepared, asked) = (self.client.bytes(), Instant::now());
         let answers = infer(&mut self.client, files, self.args.top1)?;
         let share = files.len() as u64;
         let seconds_online = asked.elapsed().as_secs_f64() / share as f64;
         let seconds = self.since.elapsed().as_secs_f64() / share as f64;
-        let bytes = self.client.report().bytes();
-        let bytes_online = (bytes - prepared.bytes()) / share;
+        let bytes = self.client.bytes();
+        let bytes_online = (bytes - prepared) / share;
         let bytes_total = (bytes - self.bytes_before) / share;
         (self.bytes_before, self.since) = (bytes, Instant::now());
         let classes = &self.client.graph().graph().classes;
@@ -117,7 +119,11 @@ impl Asking<'_> {
 }
 
 /// Reads the files at the network's size and asks the server.
-fn infer(client: &mut Client, files: &[PathBuf], top1: bool) -> Result<Vec<Answer>, Failure> {
+fn infer(
+    client: &mut PersistentClient<Box<Dialer>>,
+    files: &[PathBuf],
+    top1: bool,
+) -> Result<Vec<Answer>, Failure> {
     let [_, height, width] = client.graph().shape(0);
     let images =
         files.iter().map(|file| images::load(file, [height, width])).collect::<Result<Vec<_>, _>>()?;

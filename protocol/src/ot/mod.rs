@@ -9,6 +9,8 @@
 mod base;
 mod chosen;
 mod cot;
+#[cfg(any(test, feature = "testing"))]
+mod dealt;
 mod ferret;
 mod hash;
 #[cfg(target_arch = "x86_64")]

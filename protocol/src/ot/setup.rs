@@ -172,14 +172,14 @@ impl Ots {
 }
 
 /// The public names of the two directions' base OTs, equal at both parties.
-struct Sessions {
+pub(super) struct Sessions {
     /// Of the direction in which this party is the extension's sender (and the base OTs' receiver).
-    as_sender: Session,
-    as_receiver: Session,
+    pub(super) as_sender: Session,
+    pub(super) as_receiver: Session,
 }
 
 impl Sessions {
-    fn of(role: Role, mine: &[u8], theirs: &[u8]) -> Self {
+    pub(super) fn of(role: Role, mine: &[u8], theirs: &[u8]) -> Self {
         let (server, client) = match role {
             Role::Server => (mine, theirs),
             Role::Client => (theirs, mine),
@@ -193,7 +193,7 @@ impl Sessions {
 }
 
 /// What makes the random OTs of both directions.
-fn sources(
+pub(super) fn sources(
     kind: OtKind,
     sender: SoftSpokenSender,
     receiver: SoftSpokenReceiver,
@@ -239,7 +239,12 @@ fn check_hello(theirs: &[u8], role: Role, kind: OtKind) -> Result<(), Error> {
 }
 
 /// The extension's sender: its base choices are the sides that the paths to its punctured points don't take.
-fn punctured_sender(kind: OtKind, choices: &[bool], known: &[Block], corrections: &[u8]) -> SoftSpokenSender {
+pub(super) fn punctured_sender(
+    kind: OtKind,
+    choices: &[bool],
+    known: &[Block],
+    corrections: &[u8],
+) -> SoftSpokenSender {
     let k = kind.k() as usize;
     let path = |tree: &[bool]| tree.iter().fold(0, |point, choice| point << 1 | Block::from(!choice));
     let delta = choices.chunks_exact(k).rev().fold(0, |delta, tree| delta << k | path(tree));

@@ -2,7 +2,7 @@
 
 use eqo_checkpoints::cost::{self, Comparison, Group, groups};
 use eqo_checkpoints::graph::{CheckedGraph, Conv, MaxPool, NodeId, Op, Output};
-use eqo_checkpoints::layout::{ConvLayout, Tournament};
+use eqo_checkpoints::layout::{self, ConvLayout};
 
 use crate::Error;
 use crate::layers::last_uses;
@@ -73,7 +73,7 @@ fn pooling_bytes(graph: &CheckedGraph, id: NodeId, pool: &MaxPool) -> usize {
     let [channels, height, width] = graph.shape(id);
     let tree = Comparison::carry_only(graph.activation_bits(id).unwrap_or(1));
     let input = graph.shape(pool.input);
-    let matches: usize = Tournament::new(pool, input).matches().iter().sum();
+    let matches: usize = layout::pooling_matches(pool, input).iter().sum();
     // A copy of the mask, of each match the multiplier, the lead and the winner's mask, the wraps.
     let copy = 8 * input.iter().product::<usize>();
     copy + channels * matches * (comparison_bytes(&tree) + 20) + 10 * channels * height * width
@@ -223,6 +223,25 @@ mod tests {
         assert!(check(&graph(10), 1).is_ok());
         let error = check(&graph(100), 1).unwrap_err().to_string();
         assert!(error.contains("images of a prepared inference"), "{error}");
+    }
+
+    #[test]
+    fn thousands_of_poolings_of_a_large_map_are_weighed_at_once() {
+        let poolings = 4000;
+        let pool = |input| Op::MaxPool(MaxPool { input, kernel: 15, stride: 1, padding: 7 });
+        let [activation, sum, logit] = ending(1);
+        let (Op::SumPool { .. }, Op::Conv(logit)) = (sum, logit) else { unreachable!() };
+        let input = Op::Input(Input { height: 1, width: 1 << 13, offsets: vec![0] });
+        let ends = [Op::SumPool { input: 1 + poolings }, Op::Conv(Conv { input: 2 + poolings, ..logit })];
+        let ops = [input, activation].into_iter().chain((1..=poolings).map(pool)).chain(ends);
+        let nodes = ops.enumerate().map(|(id, op)| Node { name: format!("n{id}"), op }).collect();
+        let classes = vec!["only".to_owned()];
+        let graph = Graph { name: "pools".to_owned(), classes, logit_exponent: 0, nodes }.check().unwrap();
+        // Each took half a minute while every window was drawn up to be counted.
+        for _ in 0..3 {
+            let error = largest_batch(&graph, 64).unwrap_err().to_string();
+            assert!(error.contains("images of a prepared inference"), "{error}");
+        }
     }
 
     #[test]

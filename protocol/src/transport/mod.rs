@@ -13,6 +13,8 @@ mod memory;
 mod meter;
 mod outbox;
 mod packed;
+#[cfg(any(test, feature = "testing"))]
+mod piped;
 mod pool;
 mod tcp;
 #[cfg(test)]

@@ -18,6 +18,14 @@ impl ClientId {
     pub(super) fn new(certificate: Option<Fingerprint>, peer: SocketAddr) -> Self {
         certificate.map_or_else(|| Self::Machine(peer.ip().to_canonical()), Self::Certificate)
     }
+
+    /// What it has proven to be, for sessions that it comes back to: without TLS it has nothing but its ticket.
+    pub(super) fn proof(&self) -> &[u8] {
+        match self {
+            Self::Certificate(fingerprint) => fingerprint,
+            Self::Machine(_) => &[],
+        }
+    }
 }
 
 impl fmt::Display for ClientId {

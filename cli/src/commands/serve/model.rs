@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use eqo_checkpoints::format::Checkpoint;
-use eqo_protocol::session::footprint;
+use eqo_protocol::session::{Parking, ParkingConfig, footprint};
 
 use super::admission::Offer;
 use super::layers::LayerBytes;
@@ -33,6 +33,8 @@ pub(super) struct Model {
     /// Bytes that a prepared image holds.
     pub(super) image_bytes: u64,
     pub(super) layers: LayerBytes,
+    /// What broken sessions left for their clients to come back to: no more than one session's share of the stock.
+    pub(super) parking: Parking,
 }
 
 impl Model {
@@ -51,7 +53,9 @@ impl Model {
             }
         }
         let (hash, layers) = (hex(&graph.graph_hash()), LayerBytes::new(graph));
-        Ok(Self { checkpoint, hash, offers, image_bytes, layers })
+        let kept = ParkingConfig::default();
+        let parking = Parking::new(ParkingConfig { images: kept.images.min(within), ..kept });
+        Ok(Self { checkpoint, hash, offers, image_bytes, layers, parking })
     }
 
     /// What the least session takes.

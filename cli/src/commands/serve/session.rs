@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use eqo_protocol::Error;
 use eqo_protocol::report::Report;
-use eqo_protocol::session::server::{ServerConfig, Session};
+use eqo_protocol::session::server::{self, Return, ServerConfig, Session};
 use eqo_protocol::transport::{Channel, Knock};
+use eqo_protocol::{Error, Unserved};
 
 use super::admission::Refused;
 use super::client::ClientId;
@@ -57,8 +57,13 @@ pub(super) fn welcome(shared: &Arc<Shared>, knock: Knock, knocking: Counted) {
 }
 
 /// Tells a client that it can't be served now.
-fn turn_away(channel: Channel, _reason: Refused) {
-    drop(channel);
+fn turn_away(channel: Channel, reason: Refused) {
+    let reason = match reason {
+        Refused::Draining => Unserved::Draining,
+        Refused::QueueFull | Refused::WaitedTooLong | Refused::NoMemory => Unserved::Busy,
+    };
+    // Whether it listened or not, it is gone.
+    let _ = server::turn_away(channel, reason);
 }
 
 /// A client that has a place.
@@ -103,7 +108,8 @@ impl Visit<'_> {
         let patience = shared.settings.timeout;
         let in_time = Deadline::set(&shared.runtime, channel.closer(), patience, HANDSHAKE);
         let watch;
-        let mut session = Session::accept(channel, &model.checkpoint, &config)?;
+        let back = Return { parking: &model.parking, client: grant.client.proof() };
+        let mut session = Session::accept_or_resume(channel, &model.checkpoint, &config, back)?;
         drop(in_time);
         shared.metrics.handshake.observe(self.begun.elapsed().as_secs_f64());
         watch = RefCell::new(Watch::new(shared, model, id, session.meter()));

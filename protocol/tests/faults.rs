@@ -1,0 +1,199 @@
+//! Whole sessions over a network that loses, delays, repeats, reorders, changes and cuts what it carries.
+//!
+//! Claims, for whatever goes wrong and wherever: no party panics or waits for ever; over TLS the client has the engine's answers or
+//! none, and what was damaged doesn't go unnoticed; in the clear the same holds of whatever ends or delays a connection (nothing
+//! vouches for bytes there, so a changed one can change the answer); and no message with a secret in it is ever sent twice, in
+//! one session or in the next.
+
+#![allow(clippy::unwrap_used, reason = "an Err is a failed test")]
+
+#[path = "common/attempt.rs"]
+mod attempt;
+#[path = "common/authority.rs"]
+mod authority;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use attempt::{Attempt, HURRIED, NETWORKS, Plan, SCRIPTS};
+use eqo_checkpoints::cost::OtKind;
+use eqo_protocol::Error;
+use eqo_protocol::testing::{Direction, FaultKind, Injected};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, TestRunner};
+
+/// Sessions at a time: most of a bad session is waiting.
+const LANES: usize = 12;
+
+/// Shorter messages may be equal by chance.
+const DISTINCT: usize = 32;
+
+fn kinds() -> impl Strategy<Value = FaultKind> {
+    prop_oneof![
+        Just(FaultKind::Drop),
+        (0..2 * HURRIED.as_millis() as u64).prop_map(|ms| FaultKind::Delay(Duration::from_millis(ms))),
+        Just(FaultKind::Truncate),
+        Just(FaultKind::Duplicate),
+        any::<u32>().prop_map(FaultKind::Flip),
+        Just(FaultKind::Reorder),
+        Just(FaultKind::Stall),
+        Just(FaultKind::Cut),
+    ]
+}
+
+fn plans() -> impl Strategy<Value = Plan> {
+    let direction = prop_oneof![Just(Direction::ToServer), Just(Direction::ToClient)];
+    let faults = proptest::collection::vec((direction, any::<Index>(), kinds()), 1..=3);
+    // Ferret makes a million OTs even for the smallest network.
+    let ot = prop_oneof![
+        12 => proptest::sample::select(vec![OtKind::SoftSpoken1, OtKind::SoftSpoken2, OtKind::SoftSpoken4]),
+        2 => Just(OtKind::SoftSpoken8),
+        1 => Just(OtKind::Ferret),
+    ];
+    (0..NETWORKS, ot, any::<bool>(), 0..SCRIPTS.len(), faults)
+        .prop_map(|(network, ot, tls, script, faults)| Plan { network, ot, tls, script, faults })
+}
+
+/// Whether a fault changes what arrives, rather than whether or when it does.
+fn damages(kind: FaultKind) -> bool {
+    matches!(kind, FaultKind::Duplicate | FaultKind::Flip(_) | FaultKind::Reorder)
+}
+
+/// Whether the rest of the session can do without what was hit: a record for old middleboxes, the notice that TLS is closed, or a
+/// record's version, which TLS 1.3 ignores (RFC 8446, 5.1).
+fn idle(injected: &Injected) -> bool {
+    let byte = |bit: u32| bit as usize % (8 * injected.length) / 8;
+    injected.first == 20
+        || injected.length == 24
+        || matches!(injected.fault.kind, FaultKind::Delay(_))
+        || matches!(injected.fault.kind, FaultKind::Flip(bit) if (1..3).contains(&byte(bit)))
+}
+
+/// Plays a plan and checks every claim; what came of it.
+fn check(plan: &Plan) -> Attempt {
+    let mut attempts = plan.play();
+    let expected = plan.expected();
+    if attempts.len() > 1 {
+        assert_eq!(attempts[1].answers, expected, "again, without faults: {plan:?}");
+    }
+    let mut said = HashSet::new();
+    let public = plan.public();
+    for message in attempts.iter().flat_map(|attempt| &attempt.said) {
+        if message.len() >= DISTINCT && !public.contains(message) {
+            assert!(said.insert(blake3::hash(message)), "{} bytes were sent twice: {plan:?}", message.len());
+        }
+    }
+    let attempt = attempts.swap_remove(0);
+    if plan.tls || !attempt.injected.iter().any(|injected| damages(injected.fault.kind)) {
+        assert_eq!(attempt.answers, expected[..attempt.answers.len()], "{plan:?}");
+    }
+    if plan.tls && attempt.client.is_ok() && attempt.server.is_ok() {
+        let unnoticed = attempt.injected.iter().find(|injected| !idle(injected));
+        assert!(unnoticed.is_none(), "nobody noticed {unnoticed:?} of {plan:?}");
+    }
+    attempt
+}
+
+/// What a session with faults ended with.
+fn outcome(plan: &Plan, attempt: &Attempt) -> &'static str {
+    let wrong = attempt.answers != plan.expected()[..attempt.answers.len()];
+    match (&attempt.client, &attempt.server) {
+        _ if wrong => "wrong answer",
+        (Ok(()), Ok(())) => "survived",
+        (Err(error), _) => name(error),
+        // The client has all it wants.
+        (Ok(()), Err(_)) => "server alone",
+    }
+}
+
+fn name(error: &Error) -> &'static str {
+    match error {
+        Error::Timeout { .. } => "timeout",
+        Error::PeerClosed { found, .. } if found.starts_with("a broken") => "broken",
+        Error::PeerClosed { .. } => "closed",
+        Error::PeerLength { .. } => "length",
+        Error::PeerData { .. } => "data",
+        Error::PeerIncompatible { .. } => "incompatible",
+        Error::PeerGraph { .. } => "graph",
+        Error::TlsRefused { .. } => "TLS refused",
+        _ => "another error",
+    }
+}
+
+/// Checks plans, [`LANES`] at a time; `each` is told of every one.
+fn check_all(plans: &[Plan], each: impl Fn(&Plan, &Attempt) + Sync) {
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..LANES.min(plans.len()) {
+            scope.spawn(|| {
+                while let Some(plan) = plans.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    each(plan, &check(plan));
+                }
+            });
+        }
+    });
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 8, ..Config::default() })]
+
+    #[test]
+    fn whatever_happens_on_the_way_sessions_end_with_right_answers_or_errors_and_say_nothing_twice(
+        plans in proptest::collection::vec(plans(), 2 * LANES)
+    ) {
+        check_all(&plans, |_, _| {});
+    }
+}
+
+/// Sessions by wire and fault, and by how they ended.
+type Table = BTreeMap<(&'static str, &'static str), BTreeMap<&'static str, usize>>;
+
+fn print(table: &Table) {
+    let mut outcomes: Vec<&str> = table.values().flat_map(BTreeMap::keys).copied().collect();
+    outcomes.sort_unstable();
+    outcomes.dedup();
+    println!("| wire | fault | injected | {} |", outcomes.join(" | "));
+    println!("|---|---|---:|{}", "---:|".repeat(outcomes.len()));
+    for ((wire, fault), row) in table {
+        let cells: Vec<String> =
+            outcomes.iter().map(|name| row.get(name).copied().unwrap_or(0).to_string()).collect();
+        println!("| {wire} | {fault} | {} | {} |", row.values().sum::<usize>(), cells.join(" | "));
+    }
+}
+
+/// `EQO_FAULTS` faults, 10,000 unless said otherwise, in new sessions every time `EQO_SEED` changes; prints how sessions ended.
+#[test]
+#[ignore = "minutes: cargo test --release -p eqo-protocol --test faults -- --ignored --nocapture"]
+fn ten_thousand_faults() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<usize>().unwrap());
+    let wanted = number("EQO_FAULTS").unwrap_or(10_000);
+    let seed = number("EQO_SEED").unwrap_or(1) as u64;
+    let mut runner = TestRunner::new(Config {
+        rng_seed: proptest::test_runner::RngSeed::Fixed(seed),
+        ..Config::default()
+    });
+    let (table, faults, sessions) = (Mutex::new(Table::new()), AtomicUsize::new(0), AtomicUsize::new(0));
+    let started = Instant::now();
+    while faults.load(Ordering::Relaxed) < wanted {
+        let plans: Vec<Plan> =
+            (0..20 * LANES).map(|_| plans().new_tree(&mut runner).unwrap().current()).collect();
+        check_all(&plans, |plan, attempt| {
+            sessions.fetch_add(1, Ordering::Relaxed);
+            faults.fetch_add(attempt.injected.len(), Ordering::Relaxed);
+            let wire = if plan.tls { "TLS" } else { "clear" };
+            let mut table = table.lock().unwrap();
+            for injected in &attempt.injected {
+                let row = table.entry((wire, injected.fault.kind.name())).or_default();
+                *row.entry(outcome(plan, attempt)).or_default() += 1;
+            }
+        });
+        eprintln!("{} faults, {} s", faults.load(Ordering::Relaxed), started.elapsed().as_secs());
+    }
+    print(&table.lock().unwrap());
+    println!("{} faults in {} sessions", faults.load(Ordering::Relaxed), sessions.load(Ordering::Relaxed));
+}
