@@ -17,7 +17,7 @@ use eqo_protocol::gates::products::Products;
 use eqo_protocol::layers::{Client, Entered, Server};
 use eqo_protocol::ot::{OtKind, Ots};
 use eqo_protocol::testing::two_party;
-use eqo_protocol::transport::{Channel, Scope};
+use eqo_protocol::transport::{Channel, Scope, Traffic};
 use eqo_protocol::{Error, PartyRng, Role, gates::Party};
 
 const ACT_BITS: u8 = 6;
@@ -111,7 +111,7 @@ fn layer_times(checkpoint: &Checkpoint) -> [Duration; 2] {
                     client.infer(party, material, &pixels, &mut entered)?;
                 }
             }
-            entered(Entered { scope: Scope::Result, bytes: 0 });
+            entered(Entered { scope: Scope::Result, before: Traffic::default() });
             Ok(spent.map(|(_, sum)| sum.get()))
         }
     };

@@ -171,12 +171,23 @@ impl fmt::Display for Unserved {
     }
 }
 
+/// What [`accept(2)`](https://man7.org/linux/man-pages/man2/accept.2.html) says of a socket that will never accept anybody again:
+/// EBADF, EFAULT, EINVAL, ENOTSOCK.
+const UNUSABLE_SOCKET: [i32; 4] = [9, 14, 22, if cfg!(target_os = "linux") { 88 } else { 38 }];
+
 impl Error {
     /// Whether only the connection failed: the same may succeed on a new one ([`Client::resume`]).
     ///
     /// [`Client::resume`]: crate::session::client::Client::resume
     pub fn is_connection(&self) -> bool {
         matches!(self, Self::PeerClosed { .. } | Self::Closed { .. } | Self::Timeout { .. })
+    }
+
+    /// Whether a server that got this from [`Listener::knock`](crate::transport::Listener::knock) may try again: the system ran out of
+    /// descriptors or buffers, or the client or the network went away. Only a socket that is no good any more is final.
+    pub fn is_transient(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        !source.raw_os_error().is_some_and(|code| UNUSABLE_SOCKET.contains(&code))
     }
 }
 

@@ -26,7 +26,7 @@ use eqo_checkpoints::graph::{CheckedGraph, NodeId, Op};
 
 use crate::Error;
 use crate::gates::Party;
-use crate::transport::Scope;
+use crate::transport::{Scope, Traffic};
 use zeroize::Zeroizing;
 
 /// One party's shares of a node's output, wiped when dropped.
@@ -43,13 +43,12 @@ const NODES: &str = "prepared nodes";
 pub struct Entered {
     /// Which part.
     pub scope: Scope,
-    /// Bytes that this party has sent and received before, in the whole session.
-    pub bytes: u64,
+    /// What this party has sent and received before, in the whole session.
+    pub before: Traffic,
 }
 
 pub(crate) fn enter(party: &mut Party, entered: &mut Enter, scope: Scope) {
-    let before = party.channel.meter().total();
-    entered(Entered { scope, bytes: before.bytes_sent + before.bytes_received });
+    entered(Entered { scope, before: party.channel.meter().total() });
     party.channel.set_scope(scope);
 }
 

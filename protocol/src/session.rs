@@ -19,11 +19,13 @@
 //! The server holds the weights, the client the images; only the client learns logits. Each party checks every length
 //! before it allocates and waits no longer than the channel's timeout.
 
+pub mod footprint;
 mod handshake;
 mod holdings;
 mod limits;
 mod parking;
 mod stock;
+mod watch;
 
 pub mod client;
 pub mod server;

@@ -21,6 +21,7 @@ use eqo_protocol::transport::{
     check_credentials, connect, connect_tls, fingerprint_of,
 };
 
+use rcgen::KeyPair;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 
@@ -40,7 +41,7 @@ fn meet(
     let security = Security::Tls(server.clone());
     thread::scope(|scope| {
         let serving = scope.spawn(|| {
-            let mut channel = listener.knock(TIMEOUT)?.unwrap().open(&security)?;
+            let (mut channel, _) = listener.knock(TIMEOUT)?.unwrap().open(&security)?;
             channel.send(b"from the server".to_vec())?;
             channel.recv(15)
         });

@@ -8,12 +8,13 @@ use eqo_checkpoints::format::Checkpoint;
 use super::handshake::Request;
 use super::holdings::ServerStock;
 use super::parking::Stay;
+pub use super::watch::{Asked, Event};
 use super::{Log, reveal};
 use crate::gates::Party;
 use crate::layers::{Entered, Server, ServerMaterial};
 use crate::ot::{OtKind, Ots};
 use crate::report::Report;
-use crate::transport::{Channel, Scope};
+use crate::transport::{Channel, Meter, Scope};
 use crate::{Error, PartyRng, Role};
 
 pub use opening::{Return, turn_away};
@@ -50,7 +51,11 @@ pub struct Session<'m> {
     max_prepared: usize,
     stock: ServerStock,
     log: Log,
+    watch: Option<Box<Watch<'m>>>,
 }
+
+/// Is told of everything that happens.
+type Watch<'m> = dyn FnMut(Event) + 'm;
 
 /// Serves a client until it ends the session.
 ///
@@ -67,6 +72,16 @@ pub fn serve_connection(
 }
 
 impl<'m> Session<'m> {
+    /// From now on tells `watch` of every request and every part of the protocol that begins.
+    pub fn watch(&mut self, watch: impl FnMut(Event) + 'm) {
+        self.watch = Some(Box::new(watch));
+    }
+
+    /// What was sent and received so far, by scope.
+    pub fn meter(&self) -> &Meter {
+        self.channel.meter()
+    }
+
     /// Serves one request; false once the client has ended the session. A client that asks for nothing within the channel's
     /// timeout ends it too, with [`Error::Timeout`].
     ///
@@ -88,6 +103,8 @@ impl<'m> Session<'m> {
         self.log.check_sound()?;
         let request = Request::recv(&mut self.channel, self.max_batch)?;
         self.log.begin(request);
+        let before = self.channel.meter().total();
+        self.tell(Event::of(request, before));
         match request {
             Request::Close => return Ok(false),
             Request::Prepare(batch) => {
@@ -104,6 +121,8 @@ impl<'m> Session<'m> {
             }
         }
         self.log.finish();
+        let (prepared, total) = (self.stock.images(), self.channel.meter().total());
+        self.tell(Some(Event::Answered { prepared, total }));
         Ok(true)
     }
 
@@ -115,6 +134,12 @@ impl<'m> Session<'m> {
     /// Traffic and time of this connection so far, by scope.
     pub fn report(&self) -> Report {
         self.log.report(&self.channel, self.checkpoint.graph())
+    }
+
+    fn tell(&mut self, event: Option<Event>) {
+        if let (Some(watch), Some(event)) = (&mut self.watch, event) {
+            watch(event);
+        }
     }
 
     fn check_room(&self, batch: usize) -> Result<(), Error> {
@@ -131,10 +156,10 @@ impl<'m> Session<'m> {
 
     /// A prepared inference and its serial number. What a broken connection leaves of it is kept.
     fn prepare(&mut self, batch: usize) -> Result<(u64, ServerMaterial), Error> {
-        let Self { side, channel, ots, rng, stock, log, .. } = self;
+        let Self { side, channel, ots, rng, stock, log, watch, .. } = self;
         let mut begun = stock.begin(batch, || side.begin(batch));
         let mut party = Party { role: Role::Server, channel, ots, rng };
-        let mut entered = |entered: Entered| log.clock.enter(entered.scope);
+        let mut entered = |entered| note(log, watch, entered);
         match side.prepare(&mut party, &mut begun.preparation, &mut entered) {
             Ok(()) => Ok((begun.serial, begun.preparation.finish()?)),
             Err(error) => {
@@ -147,10 +172,17 @@ impl<'m> Session<'m> {
     fn infer(&mut self, material: ServerMaterial, batch: usize, answer: Answer) -> Result<(), Error> {
         let mut party =
             Party { role: Role::Server, channel: &mut self.channel, ots: &mut self.ots, rng: &mut self.rng };
-        let clock = &mut self.log.clock;
-        let mut entered = |entered: Entered| clock.enter(entered.scope);
+        let (log, watch) = (&mut self.log, &mut self.watch);
+        let mut entered = |entered| note(log, watch, entered);
         let logits = self.side.infer(&mut party, material, &mut entered)?;
         reveal(&mut party, self.checkpoint.graph(), (&logits, batch), answer, &mut entered)?;
         Ok(())
+    }
+}
+
+fn note(log: &mut Log, watch: &mut Option<Box<Watch>>, entered: Entered) {
+    log.clock.enter(entered.scope);
+    if let Some(watch) = watch {
+        watch(Event::Entered(entered));
     }
 }

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
-use super::credentials::{Credentials, Fingerprint, Loaded, provider, unusable};
+use super::credentials::{Credentials, Fingerprint, Loaded, fingerprint, provider, unusable};
 use super::refusal::{ListedClients, Refused};
 use crate::Error;
 
@@ -126,4 +126,10 @@ impl TlsClient {
     {
         self.connector.connect(self.name.clone(), stream).await.map_err(|error| Refused::of(&error))
     }
+}
+
+/// The fingerprint of the certificate that a client has shown.
+pub(super) fn client_of<S>(stream: &server::TlsStream<S>) -> Option<Fingerprint> {
+    let certificate = stream.get_ref().1.peer_certificates()?.first()?;
+    Some(fingerprint(certificate))
 }

@@ -92,7 +92,19 @@ impl<'m> Session<'m> {
             }
         };
         let side = Server::new(graph, checkpoint.weights());
-        Ok(Self { checkpoint, side, channel, ots, rng, max_batch, max_prepared, stock, log, stay })
+        Ok(Self {
+            checkpoint,
+            side,
+            channel,
+            ots,
+            rng,
+            max_batch,
+            max_prepared,
+            stock,
+            log,
+            stay,
+            watch: None,
+        })
     }
 }
 
