@@ -211,15 +211,18 @@ fn said_hello(server: &TlsServer, body: &[u8]) -> Result<Vec<u8>, Error> {
     at_server
 }
 
-/// A TLS 1.2 hello: record, handshake header, version, random, no session, one suite, no compression, no extensions.
+/// A TLS 1.2 hello: version, random, no session, one suite, no compression; no extensions, or signature algorithms only.
 #[test]
 fn a_client_of_an_older_version_is_refused_for_its_version() {
     let authority = Authority::new();
     let server = TlsServer::new(&authority.party("localhost", VALID), None).unwrap();
-    let mut body = vec![3, 3];
-    body.extend([7; 32]);
-    body.extend([0, 0, 2, 0xc0, 0x2f, 1, 0]);
-    assert_eq!(refusal(&said_hello(&server, &body)), Refusal::Version);
+    for extensions in [&[][..], &[0, 8, 0, 13, 0, 4, 0, 2, 4, 3]] {
+        let mut body = vec![3, 3];
+        body.extend([7; 32]);
+        body.extend([0, 0, 2, 0xc0, 0x2f, 1, 0]);
+        body.extend(extensions);
+        assert_eq!(refusal(&said_hello(&server, &body)), Refusal::Version);
+    }
 }
 
 #[test]

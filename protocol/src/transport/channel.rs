@@ -66,13 +66,21 @@ impl Channel {
         let (done, written) = std_mpsc::channel();
         let (outbox, to_write) = open_outbox(config.link, &done);
         let pool = Pool::default();
-        let reader = runtime.spawn(read_frames(input, read, pool.clone())).abort_handle();
-        let used = pool.clone();
+        let (used, filled) = (pool.clone(), pool.clone());
         let writing = async move {
             // The receiver may be gone: nobody is left to hear about it.
             let _ = done.send(write_frames(output, to_write, used).await);
         };
         let writer = runtime.spawn(writing).abort_handle();
+        let other_half = writer.clone();
+        let reading = async move {
+            // Nobody takes what is still to be written, and the writer may never be told: over TLS the reader's last alert takes its
+            // place in the socket's queue.
+            if read_frames(input, read, filled).await {
+                other_half.abort();
+            }
+        };
+        let reader = runtime.spawn(reading).abort_handle();
         let meter = Meter::new();
         let runtime = runtime.clone();
         let timeout =

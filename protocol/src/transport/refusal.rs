@@ -112,6 +112,8 @@ fn is_of_version(missing: &PeerIncompatible) -> bool {
         missing,
         Missing::ServerDoesNotSupportTls12Or13
             | Missing::ServerTlsVersionIsDisabledByOurConfig
+            // Older than TLS 1.2, or a hello of it without extensions.
+            | Missing::SignatureAlgorithmsExtensionRequired
             | Missing::SupportedVersionsExtensionRequired
             | Missing::Tls12NotOffered
             | Missing::Tls12NotOfferedOrEnabled
