@@ -37,7 +37,8 @@ pub use forecast::{Forecast, Interrupted, Kept};
 pub use gates::{MASK_BITS, OPENED_BITS};
 pub use groups::{Group, groups};
 pub use handshake::{
-    CONFIRMATION_BYTES, HELLO_BYTES, REQUEST_BYTES, TICKET_BYTES, WELCOME_BYTES, holdings_bytes, kept_bytes,
+    CONFIRMATION_BYTES, HELLO_BYTES, REQUEST_BYTES, TICKET_BYTES, WELCOME_BYTES, WINDOW_END_BYTES,
+    holdings_bytes, kept_bytes,
 };
 pub use kkot::{
     KKOT_COLUMNS, KKOT_HELLO, KKOT_REPLIES, kkot_from_receiver, kkot_from_sender, kkot_request_bytes,
@@ -49,7 +50,7 @@ pub use ot::{
     prepared, setup_payloads,
 };
 pub use shared::{Gate, place_bits, top1};
-pub use windows::{WINDOW_OTS, ots, windows};
+pub use windows::{WINDOW_OTS, needs_end, ots, windows};
 pub use wire::{FRAME_HEADER, MAX_FRAME, frame_count, packed_bytes, wire_bytes};
 
 use crate::graph::{CheckedGraph, NodeId};
@@ -89,7 +90,7 @@ pub struct NodeCost {
 pub struct Costs {
     /// Parameters and graph.
     pub handshake: Flow,
-    /// Base OTs, once a session.
+    /// Base OTs, once a connection.
     pub base_ot: Flow,
     /// Random OTs.
     pub ot_extension: Flow,

@@ -52,6 +52,15 @@ pub(crate) fn enter(party: &mut Party, entered: &mut Enter, scope: Scope) {
     party.channel.set_scope(scope);
 }
 
+/// The last message of a window is the server's: one of its own where the last flight is empty.
+fn end_window(party: &mut Party, needed: bool) -> Result<(), Error> {
+    match (needed, party.is_server()) {
+        (false, _) => Ok(()),
+        (true, true) => party.channel.send(vec![0; cost::WINDOW_END_BYTES]),
+        (true, false) => party.channel.recv(cost::WINDOW_END_BYTES).map(drop),
+    }
+}
+
 /// What these nodes consume.
 fn ots_of(graph: &CheckedGraph, nodes: std::ops::Range<NodeId>, batch: usize) -> OtCount {
     let mut needed = OtCount::default();

@@ -68,9 +68,11 @@ impl Log {
         if !self.broken {
             return Ok(());
         }
-        Err(Error::PeerClosed {
-            scope: Scope::Request,
-            found: "a session in which an inference has failed".to_owned(),
+        Err(Error::Config {
+            what: "session",
+            expected: "one whose requests were all answered".to_owned(),
+            found: "one in which an inference has failed".to_owned(),
+            next: "resume it if its connection failed, otherwise connect anew",
         })
     }
 

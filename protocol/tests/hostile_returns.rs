@@ -52,6 +52,7 @@ fn holdings_that_no_client_has_are_refused_and_the_honest_client_still_comes_bac
     let many: Vec<u64> = (0..100).collect();
     let lies = [
         (words(&[0, 0, 0]), "a serial number"),
+        (words(&[u64::MAX, 0, 0]), "a serial number"),
         (words(&[9, 0, 0, 5, 4]), "serial numbers in order"),
         (words(&[9, 0, 0, 4, 4]), "serial numbers in order"),
         (words(&[9, 0]), "at least three"),

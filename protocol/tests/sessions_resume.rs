@@ -41,9 +41,7 @@ fn one_of_everything(service: &Service, breaks: Vec<Break>) -> Result<u32, Error
 
 /// The same; `before` happens before each connection.
 fn one_of_everything_after(service: &Service, breaks: Vec<Break>, before: impl Fn()) -> Result<u32, Error> {
-    let image = random_image(1, &service.checkpoint);
-    let engine = Engine::new(service.checkpoint.graph().clone(), service.checkpoint.weights()).unwrap();
-    let expected = engine.run(&image).unwrap();
+    let (image, expected) = question(&service.checkpoint);
     let breaks = Mutex::new(breaks.into_iter());
     let dial = || {
         before();
@@ -190,7 +188,8 @@ fn a_preparation_goes_on_after_its_last_whole_window() {
     let mut whole = connect(service.connect(None), &client_config()).unwrap();
     whole.prepare(batch).unwrap();
     let all = whole.close().unwrap().bytes();
-    let [_, frames] = service.hang_up()[0].frames();
+    service.hang_up();
+    let frames = frames_of_a_preparation(&service, batch);
     let mut windows_kept = Vec::new();
     for part in [1, 2, 3] {
         let mut client = breaks_after(&service, frames * part / 4);
@@ -214,16 +213,103 @@ fn a_preparation_goes_on_after_its_last_whole_window() {
 #[test]
 fn an_interrupted_preparation_is_dropped_when_another_batch_is_prepared() {
     let (checkpoint, batch) = of_several_windows();
+    let (image, expected) = question(&checkpoint);
     let service = Service::new(checkpoint, ParkingConfig::default());
-    let image = random_image(1, &service.checkpoint);
-    let mut client = breaks_after(&service, 60);
-    let mut prepared = Ok(());
-    while prepared.is_ok() {
-        prepared = client.prepare(batch);
-    }
-    client.resume(service.connect(None)).unwrap();
-    client.infer(&[&image]).unwrap();
+    let frames = frames_of_a_preparation(&service, batch);
+    let mut client = breaks_after(&service, frames * 3 / 4);
+    assert!(client.prepare(batch).unwrap_err().is_connection());
+    let Resumed::Kept(kept) = client.resume(service.connect(None)).unwrap() else { panic!("a new session") };
+    assert!(kept.interrupted.is_some_and(|interrupted| interrupted.windows > 0), "{kept:?}");
+    assert_eq!(client.infer(&[&image]).unwrap(), [expected]);
     assert_as_predicted(&client.close().unwrap());
+}
+
+#[test]
+fn an_interrupted_preparation_outlives_a_return_that_breaks_too() {
+    let (checkpoint, batch) = of_several_windows();
+    let service = Service::new(checkpoint, ParkingConfig::default());
+    let frames = frames_of_a_preparation(&service, batch);
+    for (direction, after) in [(Direction::ToServer, 2), (Direction::ToClient, 1), (Direction::ToClient, 2)] {
+        let mut client = breaks_after(&service, frames * 3 / 4);
+        assert!(client.prepare(batch).unwrap_err().is_connection());
+        let again = Break { direction, after, within: false };
+        assert!(client.resume(service.connect(Some(again))).unwrap_err().is_connection());
+        let Resumed::Kept(kept) = client.resume(service.connect(None)).unwrap() else {
+            panic!("a new session")
+        };
+        assert!(kept.interrupted.is_some_and(|interrupted| interrupted.windows > 0), "{again:?}: {kept:?}");
+        service.cut();
+    }
+}
+
+#[test]
+fn a_preparation_that_is_whole_for_the_server_alone_goes_back_to_the_clients_last_window() {
+    let (checkpoint, batch) = of_several_windows();
+    let windows = eqo_checkpoints::cost::windows(checkpoint.graph(), batch).len();
+    let service = Service::new(checkpoint, ParkingConfig::default());
+    let frames = frames_of_a_preparation(&service, batch);
+    let mut client = breaks_after(&service, frames - 1);
+    assert!(client.prepare(batch).unwrap_err().is_connection());
+    let Resumed::Kept(kept) = client.resume(service.connect(None)).unwrap() else { panic!("a new session") };
+    assert_eq!(kept.interrupted, Some(Interrupted { batch, windows: windows - 1 }));
+    client.prepare(batch).unwrap();
+    assert_as_predicted(&client.close().unwrap());
+}
+
+/// A network whose last window has nothing to correct: the logits alone.
+#[test]
+fn a_window_ends_with_a_message_of_the_server_even_if_there_is_nothing_to_correct() {
+    let checkpoint =
+        random_checkpoint(12, &Spec::new([3, 20, 20], 8192, vec![Block::Identity, Block::Identity]));
+    let needs_end = |batch: &usize| {
+        let last = eqo_checkpoints::cost::windows(checkpoint.graph(), *batch).pop().unwrap();
+        eqo_checkpoints::cost::needs_end(checkpoint.graph(), last, *batch)
+    };
+    let batch =
+        (1..=64).find(needs_end).expect("so many classes don't fit into the window of the convolution");
+    let windows = eqo_checkpoints::cost::windows(checkpoint.graph(), batch).len();
+    let service = Service::new(checkpoint, ParkingConfig::default());
+    let frames = frames_of_a_preparation(&service, batch);
+    let mut client = breaks_after(&service, frames - 1);
+    assert!(client.prepare(batch).unwrap_err().is_connection(), "its last message is the server's");
+    let Resumed::Kept(kept) = client.resume(service.connect(None)).unwrap() else { panic!("a new session") };
+    assert_eq!(kept.interrupted, Some(Interrupted { batch, windows: windows - 1 }));
+    client.prepare(batch).unwrap();
+    assert_as_predicted(&client.close().unwrap());
+}
+
+#[test]
+fn ferret_sessions_are_resumed_too() {
+    let (image, expected) = question(&small(13));
+    let service = Service::new(small(13), ParkingConfig::default());
+    let mut client = connect(service.connect(None), &ClientConfig::default()).unwrap();
+    client.prepare(1).unwrap();
+    client.prepare(1).unwrap();
+    service.cut();
+    assert!(client.infer(&[&image]).unwrap_err().is_connection());
+    let Resumed::Kept(kept) = client.resume(service.connect(None)).unwrap() else { panic!("a new session") };
+    assert_eq!(kept.prepared, [1]);
+    for _ in 0..2 {
+        assert_eq!(client.infer(&[&image]).unwrap(), [expected.clone()]);
+    }
+    assert_as_predicted(&client.close().unwrap());
+    assert_nothing_is_sent_twice(&service.hang_up(), "ferret");
+}
+
+/// An image and its logits.
+fn question(checkpoint: &Checkpoint) -> (Vec<u8>, Vec<i64>) {
+    let image = random_image(1, checkpoint);
+    let engine = Engine::new(checkpoint.graph().clone(), checkpoint.weights()).unwrap();
+    let expected = engine.run(&image).unwrap();
+    (image, expected)
+}
+
+/// Frames to the client up to the end of its first preparation.
+fn frames_of_a_preparation(service: &Service, batch: usize) -> usize {
+    let mut client = connect(service.connect(None), &client_config()).unwrap();
+    client.prepare(batch).unwrap();
+    client.close().unwrap();
+    service.hang_up()[0].frames()[1]
 }
 
 #[test]
@@ -283,6 +369,43 @@ fn what_is_too_old_or_too_much_is_forgotten() {
         assert_eq!(comes_back_after(&mut full, |_| ()).unwrap(), Resumed::Anew);
         assert_eq!(full.parking().waiting(), (0, 0));
     }
+}
+
+#[test]
+fn a_greedy_client_evicts_its_own_sessions_and_nobody_elses() {
+    let config = ParkingConfig { images: 6, sessions: 4, ..ParkingConfig::default() };
+    let mut service = Service::new(small(8), config);
+    let greedy = |service: &mut Service| {
+        service.client = b"greedy".to_vec();
+        for _ in 0..5 {
+            let mut client = connect(service.connect(None), &client_config()).unwrap();
+            client.prepare(4).unwrap();
+            service.cut();
+            service.hang_up();
+        }
+        // Interrupted before its first window is whole: nothing is left of it.
+        assert!(breaks_after(service, 6).prepare(50).is_err());
+        service.hang_up();
+        service.client = b"a certificate".to_vec();
+    };
+    let kept = Kept { offered: 2, prepared: vec![2, 1], interrupted: None };
+    // Three images of the honest client and four of the greedy one are one too many.
+    assert_eq!(comes_back_after(&mut service, greedy).unwrap(), Resumed::Kept(kept));
+    assert_eq!(service.parking().waiting(), (0, 0));
+}
+
+#[test]
+fn a_return_that_hangs_gives_way_to_the_next_one() {
+    let service = Service::new(small(14), ParkingConfig::default());
+    let mut client = connect(service.connect(None), &client_config()).unwrap();
+    client.prepare(1).unwrap();
+    service.stall();
+    // A return that hangs in the middle, and a second one of the same client.
+    let hangs = Break { direction: Direction::ToServer, after: 1, within: false };
+    let first = client.resume(service.connect(Some(hangs)));
+    assert!(first.unwrap_err().is_connection());
+    let Resumed::Kept(kept) = client.resume(service.connect(None)).unwrap() else { panic!("a new session") };
+    assert_eq!(kept.prepared, [1]);
 }
 
 #[test]

@@ -2,12 +2,13 @@
 
 use super::gates::{ConvStep, lanes, unmask};
 use super::handshake::{
-    CONFIRMATION_BYTES, HELLO_BYTES, REQUEST_BYTES, WELCOME_BYTES, holdings_bytes, kept_bytes,
+    CONFIRMATION_BYTES, HELLO_BYTES, REQUEST_BYTES, WELCOME_BYTES, WINDOW_END_BYTES, holdings_bytes,
+    kept_bytes,
 };
 use super::ledger::{Ledger, Ots, Scope, Sender};
 use super::ot::{Extension, setup_payloads};
 use super::step::Step;
-use super::windows::{ots, windows};
+use super::windows::{needs_end, ots, windows};
 use super::{Answer, Costs, NodeCost, Profile};
 use crate::graph::CheckedGraph;
 
@@ -153,6 +154,9 @@ impl<'g> Forecast<'g> {
                         part(&step, &mut self.ledger);
                     }
                 }
+            }
+            if needs_end(self.graph, window, batch) {
+                self.ledger.send(Sender::Server, WINDOW_END_BYTES as u64);
             }
         }
     }

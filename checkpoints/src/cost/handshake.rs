@@ -27,3 +27,6 @@ pub const fn holdings_bytes(prepared: usize) -> usize {
 pub const fn kept_bytes(prepared: usize) -> usize {
     4 + prepared
 }
+
+/// Server to client, at the end of a window of the offline part whose last message would be the client's.
+pub const WINDOW_END_BYTES: usize = 1;

@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use eqo_checkpoints::cost::windows;
+use eqo_checkpoints::cost::{needs_end, windows};
 use eqo_checkpoints::graph::{CheckedGraph, NodeId, Op};
 use eqo_checkpoints::layout::sum_pool;
 use rand::Rng;
 
 use super::linear::{Activation, Convolution};
 use super::pooling::{self, Pooling};
-use super::{Enter, NODES, Shares, enter, extend_stock, last_uses, ots_of};
+use super::{Enter, NODES, Shares, end_window, enter, extend_stock, last_uses, ots_of};
 use crate::Error;
 use crate::gates::Party;
 use crate::gates::mask::send_masked;
@@ -124,6 +124,7 @@ impl Client<'_> {
             drawn.extend(self.draw(party, node, batch)?);
         }
         let (mut drawn, mut chosen) = (drawn.into_iter(), Vec::new());
+        let needs_end = needs_end(self.graph, window.clone(), batch);
         for node in window {
             enter(party, entered, Scope::Offline(node));
             let (share, state) = self.share(party, node, batch, (&mut drawn, masks))?;
@@ -135,6 +136,7 @@ impl Client<'_> {
             enter(party, entered, Scope::Offline(node));
             ready.push(Masked { node, ready: state.correct(party)?, mask });
         }
+        end_window(party, needs_end)?;
         Ok(ready)
     }
 

@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use eqo_checkpoints::cost::windows;
+use eqo_checkpoints::cost::{needs_end, windows};
 use eqo_checkpoints::graph::{CheckedGraph, NodeId, Op};
 use eqo_checkpoints::layout::sum_pool;
 use eqo_checkpoints::weights::{LayerWeights, Weights};
 
 use super::linear::{Activation, Convolution, add};
 use super::pooling::{self, Pooling, ServerOffered, ServerReady};
-use super::{Enter, NODES, Shares, enter, extend_stock, last_uses, ots_of};
+use super::{Enter, NODES, Shares, end_window, enter, extend_stock, last_uses, ots_of};
 use crate::Error;
 use crate::gates::Party;
 use crate::gates::mask::add_masked;
@@ -106,6 +106,7 @@ impl<'w> Server<'w> {
     ) -> Result<Vec<(NodeId, Node)>, Error> {
         enter(party, entered, Scope::OtExtension);
         extend_stock(party, ots_of(self.graph, window.clone(), batch))?;
+        let needs_end = needs_end(self.graph, window.clone(), batch);
         let mut drawn = Vec::new();
         for node in window {
             enter(party, entered, Scope::Offline(node));
@@ -121,6 +122,7 @@ impl<'w> Server<'w> {
             enter(party, entered, Scope::Offline(node));
             ready.push((node, offered.correct(party)?));
         }
+        end_window(party, needs_end)?;
         Ok(ready)
     }
 

@@ -186,7 +186,9 @@ impl Client {
         match side.prepare(&mut party, &mut begun.preparation, &mut entered) {
             Ok(()) => Ok((begun.serial, begun.preparation.finish()?)),
             Err(error) => {
-                stock.interrupt(begun);
+                if begun.preparation.windows() > 0 {
+                    stock.interrupt(begun);
+                }
                 Err(error)
             }
         }

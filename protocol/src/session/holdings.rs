@@ -1,7 +1,8 @@
 //! What both parties still have of a session whose connection broke. Numbers only: nothing here is secret.
 //!
 //! The client names what it holds, the server says which of it it holds, too, and both drop the rest. The server's preparation is at
-//! least as far as the client's, because a window's last message is the server's; it goes back to the client's last whole window.
+//! least as far as the client's, because every window's last message is the server's ([`eqo_checkpoints::cost::needs_end`]); it goes back to
+//! the client's last whole window.
 
 use eqo_checkpoints::cost::{Interrupted, Kept, holdings_bytes, kept_bytes};
 
@@ -12,6 +13,9 @@ use crate::transport::{Channel, Scope};
 
 pub(super) type ClientStock = Stock<ClientMaterial, ClientPreparation>;
 pub(super) type ServerStock = Stock<ServerMaterial, ServerPreparation>;
+
+/// Serial numbers that a client may have given without the server's hearing of it: one for each connection that broke.
+const MOST_AHEAD: u64 = 1 << 20;
 
 /// Client to server.
 struct Holdings {
@@ -29,9 +33,7 @@ struct Holdings {
 /// # Errors
 /// [`Error::PeerData`] for an answer that fits no holdings of this party; those of the channel.
 pub(super) fn offer(channel: &mut Channel, stock: &mut ClientStock) -> Result<Kept, Error> {
-    // Nothing is lost with a preparation of no whole window.
-    let begun = stock.take_interrupted().filter(|begun| begun.preparation.windows() > 0);
-    let (serial, batch, windows) = begun.as_ref().map_or((0, 0, 0), place);
+    let (serial, batch, windows) = stock.interrupted().map_or((0, 0, 0), place);
     let serials = stock.serials();
     let holdings = Holdings { next_serial: stock.next_serial(), serial, batch, windows, serials };
     channel.send_message(&holdings.bytes())?;
@@ -41,28 +43,34 @@ pub(super) fn offer(channel: &mut Channel, stock: &mut ClientStock) -> Result<Ke
     if theirs != windows && theirs != 0 {
         return Err(wrong("windows of a preparation", "all that this party has, or none", theirs));
     }
+    // Until here nothing has changed: a return that breaks is tried again with all of it.
     let mut has = has.iter().map(|&byte| byte == 1);
     stock.retain(|_| has.next() == Some(true));
-    begun.filter(|_| theirs > 0).into_iter().for_each(|begun| stock.interrupt(begun));
+    if theirs == 0 {
+        stock.take_interrupted();
+    }
     let interrupted = (theirs > 0).then_some(Interrupted { batch: batch as usize, windows: theirs as usize });
     Ok(Kept { offered, prepared: stock.batches(), interrupted })
 }
 
-/// The server's part, for a client that may have at most `most` prepared inferences.
+/// The server's part, for a client that may keep at most `most` prepared images: fewer, perhaps, than on its last connection.
 ///
 /// # Errors
 /// [`Error::PeerLength`] and [`Error::PeerData`] for holdings that no client of this session has; those of the channel.
 pub(super) fn accept(channel: &mut Channel, stock: &mut ServerStock, most: usize) -> Result<Kept, Error> {
-    let message = channel.recv_bounded(holdings_bytes(most))?;
+    // Of the client's inferences the server misses at most one that the break overtook.
+    let message = channel.recv_bounded(holdings_bytes(most.max(stock.serials().len() + 1)))?;
     let holdings = Holdings::read(&message)?;
-    if holdings.next_serial < stock.next_serial() {
-        return Err(wrong("a serial number", "one that wasn't given before", holdings.next_serial));
+    let ahead = holdings.next_serial.checked_sub(stock.next_serial());
+    if ahead.is_none_or(|ahead| ahead > MOST_AHEAD) {
+        return Err(wrong("a serial number", "the next one, or one soon after", holdings.next_serial));
     }
     stock.count_from(holdings.next_serial);
     let interrupted = common_windows(&holdings, stock);
     let windows = interrupted.as_ref().map_or(0, |begun| begun.preparation.windows() as u32);
     let batch = holdings.batch as usize;
     stock.retain(|serial| holdings.serials.contains(&serial));
+    stock.shrink_to(most);
     let ours = stock.serials();
     let mut answer = windows.to_le_bytes().to_vec();
     answer.extend(holdings.serials.iter().map(|serial| u8::from(ours.contains(serial))));

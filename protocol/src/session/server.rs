@@ -91,6 +91,7 @@ impl<'m> Session<'m> {
     /// in a session that was accepted so.
     pub fn serve(&mut self) -> Result<bool, Error> {
         let served = self.serve_request();
+        self.log.broken |= served.is_err();
         if served.as_ref().is_err_and(Error::is_connection)
             && let Some(stay) = self.stay.take()
         {
@@ -163,7 +164,9 @@ impl<'m> Session<'m> {
         match side.prepare(&mut party, &mut begun.preparation, &mut entered) {
             Ok(()) => Ok((begun.serial, begun.preparation.finish()?)),
             Err(error) => {
-                stock.interrupt(begun);
+                if begun.preparation.windows() > 0 {
+                    stock.interrupt(begun);
+                }
                 Err(error)
             }
         }

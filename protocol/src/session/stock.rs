@@ -47,7 +47,7 @@ impl<M, P> Stock<M, P> {
         })
     }
 
-    /// Keeps what a preparation had done when the connection broke.
+    /// Keeps what a preparation had done when the connection broke; the caller has looked whether that is anything.
     pub(super) fn interrupt(&mut self, begun: Begun<P>) {
         self.interrupted = Some(begun);
     }
@@ -72,6 +72,13 @@ impl<M, P> Stock<M, P> {
         self.images() + self.interrupted.as_ref().map_or(0, |begun| begun.batch)
     }
 
+    /// Drops the newest inferences that are more than `most` images together.
+    pub(super) fn shrink_to(&mut self, most: usize) {
+        while self.images() > most {
+            self.ready.pop_back();
+        }
+    }
+
     /// How many inferences of this batch size are prepared.
     pub(super) fn count(&self, batch: usize) -> usize {
         self.ready.iter().filter(|ready| ready.batch == batch).count()
@@ -94,6 +101,10 @@ impl<M, P> Stock<M, P> {
     /// Goes on counting where the other party does.
     pub(super) fn count_from(&mut self, next_serial: u64) {
         self.next_serial = next_serial;
+    }
+
+    pub(super) fn interrupted(&self) -> Option<&Begun<P>> {
+        self.interrupted.as_ref()
     }
 
     pub(super) fn take_interrupted(&mut self) -> Option<Begun<P>> {

@@ -54,25 +54,26 @@ impl Client {
     /// [`eqo_checkpoints::cost::Forecast::resumed`] foretells it exactly.
     pub fn resume(&mut self, mut channel: Channel) -> Result<Resumed, Error> {
         let clock = Clock::start();
+        // Whatever becomes of this, the old connection is done with.
+        self.log.broken = true;
         let (config, hash) = (self.config, self.graph.graph_hash());
         let welcome = greet(&mut channel, &config, self.ticket)?;
-        let known = welcome.verdict == Verdict::Resumed;
-        if !known {
+        let sizes = sizes(&self.graph, &welcome)?;
+        let mut log = Log::new(config.ot, clock);
+        let mut resumed = Resumed::Anew;
+        if welcome.verdict == Verdict::Resumed {
+            Confirmation { verdict: Verdict::Accepted, graph_hash: hash }.send(&mut channel)?;
+            let kept = holdings::offer(&mut channel, &mut self.stock)?;
+            log.kept = Some(kept.clone());
+            resumed = Resumed::Kept(kept);
+        } else {
             let graph = recv_graph(&mut channel)?;
             agree(&mut channel, &graph, Some(hash))?;
             self.stock = Stock::new();
             self.ticket = welcome.ticket;
         }
-        let mut log = Log::new(config.ot, clock);
-        let mut resumed = Resumed::Anew;
-        if known {
-            Confirmation { verdict: Verdict::Accepted, graph_hash: hash }.send(&mut channel)?;
-            let kept = holdings::offer(&mut channel, &mut self.stock)?;
-            log.kept = Some(kept.clone());
-            resumed = Resumed::Kept(kept);
-        }
         self.ots = set_up(&mut channel, &config, &mut self.rng, &mut log)?;
-        (self.max_batch, self.max_prepared) = sizes(&self.graph, &welcome)?;
+        (self.max_batch, self.max_prepared) = sizes;
         (self.channel, self.log) = (channel, log);
         Ok(resumed)
     }

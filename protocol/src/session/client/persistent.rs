@@ -8,7 +8,7 @@ use eqo_checkpoints::graph::CheckedGraph;
 use super::{Client, ClientConfig, connect};
 use crate::Error;
 use crate::layers::Entered;
-use crate::transport::Channel;
+use crate::transport::{Channel, Refusal, Scope};
 
 /// How often a client connects again before it gives up, and how long it waits before it does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +35,8 @@ pub struct PersistentClient<D> {
     patience: Patience,
     /// Of connections that broke.
     earlier_bytes: u64,
+    /// Set while there is no connection, after a patience that came to its end.
+    lost: bool,
     reconnections: u32,
 }
 
@@ -53,7 +55,7 @@ impl<D: FnMut() -> Result<Channel, Error>> PersistentClient<D> {
                 Err(error) => return Err(error),
             }
         };
-        Ok(Self { client, dial, patience, earlier_bytes: 0, reconnections: 0 })
+        Ok(Self { client, dial, patience, earlier_bytes: 0, lost: false, reconnections: 0 })
     }
 
     /// The public graph of the server's network.
@@ -100,7 +102,7 @@ impl<D: FnMut() -> Result<Channel, Error>> PersistentClient<D> {
         self.insist(|client| client.classify(images))
     }
 
-    /// Bytes in both directions so far, of all connections.
+    /// Bytes in both directions so far, of all connections but those that broke before the session went on.
     pub fn bytes(&self) -> u64 {
         self.earlier_bytes + self.client.report().bytes()
     }
@@ -116,7 +118,7 @@ impl<D: FnMut() -> Result<Channel, Error>> PersistentClient<D> {
     /// As [`Client::close`], but for those of the connection.
     pub fn close(self) -> Result<(), Error> {
         match self.client.close() {
-            Err(error) if !error.is_connection() => Err(error),
+            Err(error) if !error.is_connection() && !self.lost => Err(error),
             _ => Ok(()),
         }
     }
@@ -124,6 +126,10 @@ impl<D: FnMut() -> Result<Channel, Error>> PersistentClient<D> {
     /// Asks until there is an answer.
     fn insist<T>(&mut self, mut ask: impl FnMut(&mut Client) -> Result<T, Error>) -> Result<T, Error> {
         let mut pauses = Pauses::new(self.patience);
+        if self.lost {
+            let found = "no connection since an earlier request".to_owned();
+            self.reconnect(Error::PeerClosed { scope: Scope::Request, found }, &mut pauses)?;
+        }
         loop {
             match ask(&mut self.client) {
                 Err(error) if error.is_connection() => self.reconnect(error, &mut pauses)?,
@@ -133,24 +139,31 @@ impl<D: FnMut() -> Result<Channel, Error>> PersistentClient<D> {
     }
 
     fn reconnect(&mut self, mut error: Error, pauses: &mut Pauses) -> Result<(), Error> {
-        self.earlier_bytes += self.client.report().bytes();
+        self.lost = true;
+        let broken_bytes = self.client.report().bytes();
         loop {
             pauses.next(error)?;
             let resumed = (self.dial)().and_then(|channel| self.client.resume(channel));
             match resumed {
                 Ok(_) => {
+                    self.lost = false;
+                    self.earlier_bytes += broken_bytes;
                     self.reconnections += 1;
                     return Ok(());
                 }
                 // A server that starts anew can't be reached for a while.
                 Err(Error::Io { action, source, next }) => error = Error::Io { action, source, next },
-                Err(again) if again.is_connection() || matches!(again, Error::TurnedAway { .. }) => {
-                    error = again
-                }
+                Err(again) if is_passing(&again) => error = again,
                 Err(other) => return Err(other),
             }
         }
     }
+}
+
+/// Whether another attempt to come back may succeed: also after a handshake that was cut off.
+fn is_passing(error: &Error) -> bool {
+    error.is_connection()
+        || matches!(error, Error::TurnedAway { .. } | Error::TlsRefused { refusal: Refusal::Handshake, .. })
 }
 
 /// What is left of a client's patience.

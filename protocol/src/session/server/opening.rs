@@ -10,7 +10,7 @@ use crate::layers::Server;
 use crate::ot::{OtKind, Ots};
 use crate::session::handshake::{Confirmation, Hello, Verdict, Welcome, other_graph};
 use crate::session::holdings::{self, ServerStock};
-use crate::session::parking::{NO_TICKET, Parking, Stay, Ticket};
+use crate::session::parking::{Claim, NO_TICKET, Parking, Stay, Ticket, in_use};
 use crate::session::{Clock, Log, limits};
 use crate::transport::{Channel, Scope};
 use crate::{Error, PartyRng, Role};
@@ -77,11 +77,14 @@ impl<'m> Session<'m> {
             return Err(refused(config, hello.ot));
         };
         let mut rng = PartyRng::from_os()?;
-        let mut origin = Origin::of(&channel, hello.ticket, back, &mut rng);
+        let Some(mut origin) = Origin::of(&channel, hello.ticket, back, &mut rng) else {
+            welcome(&mut channel, Verdict::Busy, [0, 0], NO_TICKET)?;
+            return Err(in_use());
+        };
         let mut log = Log::new(kind, clock);
         let agreed = origin.agree(&mut channel, graph, [max_batch, max_prepared], &mut log);
         let ots = agreed.and_then(|()| set_up(&mut channel, config, &mut rng, &mut log));
-        let Origin { stock, stay, .. } = origin;
+        let Origin { stock, mut stay, .. } = origin;
         let ots = match ots {
             Ok(ots) => ots,
             Err(error) => {
@@ -91,6 +94,7 @@ impl<'m> Session<'m> {
                 return Err(error);
             }
         };
+        stay.iter_mut().for_each(Stay::begin);
         let side = Server::new(graph, checkpoint.weights());
         Ok(Self {
             checkpoint,
@@ -109,17 +113,24 @@ impl<'m> Session<'m> {
 }
 
 impl<'m> Origin<'m> {
-    fn of(channel: &Channel, ticket: Ticket, back: Option<Return<'m>>, rng: &mut PartyRng) -> Self {
+    /// None if another connection still uses the session.
+    fn of(channel: &Channel, ticket: Ticket, back: Option<Return<'m>>, rng: &mut PartyRng) -> Option<Self> {
         let Some(Return { parking, client }) = back else {
-            return Self { stock: ServerStock::new(), resumed: false, ticket: NO_TICKET, stay: None };
+            return Some(Self { stock: ServerStock::new(), resumed: false, ticket: NO_TICKET, stay: None });
         };
-        let left = (ticket != NO_TICKET).then(|| parking.claim(&ticket, client)).flatten();
-        let resumed = left.is_some();
-        let mut new = NO_TICKET;
-        rng.fill_bytes(&mut new);
-        let ticket = if resumed { ticket } else { new };
+        if ticket != NO_TICKET {
+            match parking.claim(&ticket, client, channel.closer()) {
+                Claim::Found(stock, stay) => {
+                    return Some(Self { stock, resumed: true, ticket, stay: Some(stay) });
+                }
+                Claim::InUse => return None,
+                Claim::Unknown => {}
+            }
+        }
+        let mut ticket = NO_TICKET;
+        rng.fill_bytes(&mut ticket);
         let stay = Some(parking.stay(&ticket, client, channel.closer()));
-        Self { stock: left.unwrap_or_else(ServerStock::new), resumed, ticket, stay }
+        Some(Self { stock: ServerStock::new(), resumed: false, ticket, stay })
     }
 
     /// Up to the base OTs.
