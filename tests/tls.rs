@@ -12,15 +12,29 @@ use tempfile::TempDir;
 fn certificates() -> (TempDir, Value) {
     let folder = tempfile::tempdir().unwrap();
     let made = json_of([
-        "cert", "--json", "--out", folder.path().to_str().unwrap(), "--server", "localhost", "--server", "127.0.0.1",
-        "--client", "alice", "--client", "bob",
+        "cert",
+        "--json",
+        "--out",
+        folder.path().to_str().unwrap(),
+        "--server",
+        "localhost",
+        "--server",
+        "127.0.0.1",
+        "--client",
+        "alice",
+        "--client",
+        "bob",
     ]);
     (folder, made)
 }
 
 fn files(folder: &Path, party: &str) -> Vec<String> {
     let path = |name: String| folder.join(name).display().to_string();
-    let options = [("--tls-cert", format!("{party}.pem")), ("--tls-key", format!("{party}.key")), ("--tls-ca", "ca.pem".into())];
+    let options = [
+        ("--tls-cert", format!("{party}.pem")),
+        ("--tls-key", format!("{party}.key")),
+        ("--tls-ca", "ca.pem".into()),
+    ];
     options.into_iter().flat_map(|(option, name)| [option.to_owned(), path(name)]).collect()
 }
 
@@ -101,7 +115,8 @@ fn plaintext_needs_to_be_asked_for_and_an_address_of_this_machine() {
     let tiny = tiny_checkpoint();
     let serve = |options: &[&str]| run_eqo(["serve", tiny.to_str().unwrap()].iter().chain(options));
     serve(&["--listen", "127.0.0.1:0"]).refused(2, &["--insecure-plaintext", "eqo cert"]);
-    serve(&["--listen", "0.0.0.0:0", "--insecure-plaintext"]).refused(2, &["0.0.0.0:0", "address of this machine"]);
+    serve(&["--listen", "0.0.0.0:0", "--insecure-plaintext"])
+        .refused(2, &["0.0.0.0:0", "address of this machine"]);
     run_eqo(["infer", "--server", "127.0.0.1:1", "a.png"]).refused(2, &["--insecure-plaintext"]);
     run_eqo(["infer", "--server", "127.0.0.1:1", "--tls-cert", "a.pem", "a.png"]).refused(2, &["--tls-key"]);
 }
@@ -117,7 +132,14 @@ fn keys_are_readable_by_their_owner_only_and_nothing_is_overwritten() {
         assert_eq!(mode & 0o777, 0o600, "{key}");
     }
     let again = json_of([
-        "cert", "--json", "--out", folder.path().to_str().unwrap(), "--client", "alice", "--client", "carol",
+        "cert",
+        "--json",
+        "--out",
+        folder.path().to_str().unwrap(),
+        "--client",
+        "alice",
+        "--client",
+        "carol",
     ]);
     let row = |made: &Value, index: usize| made["certificates"][index].clone();
     assert_eq!(row(&again, 1)["fingerprint"], row(&first, 1)["fingerprint"]);
@@ -127,7 +149,8 @@ fn keys_are_readable_by_their_owner_only_and_nothing_is_overwritten() {
     assert_eq!(infer(&server, &files(folder.path(), "carol")).code, 0);
     run_eqo(["cert", "--out", folder.path().to_str().unwrap(), "--client", "../up"]).refused(2, &["../up"]);
     std::fs::remove_file(folder.path().join("alice.key")).unwrap();
-    run_eqo(["cert", "--out", folder.path().to_str().unwrap(), "--client", "alice"]).refused(3, &["alice.pem"]);
+    run_eqo(["cert", "--out", folder.path().to_str().unwrap(), "--client", "alice"])
+        .refused(3, &["alice.pem"]);
     let missing = ["--tls-cert", "a.pem", "--tls-key", "a.key", "--tls-ca", "ca.pem", "a.png"];
     run_eqo(["infer", "--server", "127.0.0.1:1"].iter().chain(&missing)).refused(3, &["a.pem", "eqo cert"]);
 }

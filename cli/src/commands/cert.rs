@@ -84,8 +84,7 @@ impl Authority {
             params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
             validity(&mut params, days)?;
             let signed = params.self_signed(&signer).map_err(failed)?;
-            write_secret(&key, &signer.serialize_pem())?;
-            write(&certificate, &signed.pem())?;
+            write_pair((&key, &signer.serialize_pem()), (&certificate, &signed.pem()))?;
             Issuer::new(params, signer)
         };
         Ok(Self { issuer, folder: folder.to_owned() })
@@ -129,8 +128,7 @@ impl Authority {
             params.use_authority_key_identifier_extension = true;
             validity(&mut params, days)?;
             let signed = params.signed_by(&pair, &self.issuer).map_err(failed)?;
-            write_secret(&key, &pair.serialize_pem())?;
-            write(&certificate, &signed.pem())?;
+            write_pair((&key, &pair.serialize_pem()), (&certificate, &signed.pem()))?;
         }
         let fingerprint = party::hex(&fingerprint_of(&certificate)?);
         Ok(Made { certificate, key, party: party.to_owned(), fingerprint, new })
@@ -144,10 +142,6 @@ fn validity(params: &mut CertificateParams, days: u64) -> Result<(), Failure> {
     params.not_before = start;
     params.not_after = start + Duration::from_secs(days * 24 * 3600);
     Ok(())
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    crate::report::write_whole(path, text.as_bytes())
 }
 
 /// A file that only its owner may read, from the first byte on.
@@ -165,7 +159,19 @@ fn write_secret(path: &Path, text: &str) -> Result<(), Failure> {
         file.sync_all()?;
         fs::rename(&part, path)
     };
-    write().map_err(|error| unwritable(path, &error))
+    write().map_err(|error| {
+        let _ = fs::remove_file(&part);
+        unwritable(path, &error)
+    })
+}
+
+/// A key and its certificate, or neither: the next call has to find out what is there.
+fn write_pair((key, secret): (&Path, &str), (certificate, pem): (&Path, &str)) -> Result<(), Failure> {
+    write_secret(key, secret)?;
+    crate::report::write_whole(certificate, pem.as_bytes()).inspect_err(|_| {
+        // The first error is the one to report.
+        let _ = fs::remove_file(key);
+    })
 }
 
 fn failed(error: impl std::fmt::Display) -> Failure {
