@@ -51,8 +51,16 @@ impl Checkpoint {
     /// Puts graph and weights together.
     ///
     /// # Errors
-    /// Those of [`range::prove`].
+    /// [`Error::Node`] for logits of more than one pixel; those of [`range::prove`].
     pub fn new(graph: CheckedGraph, weights: Weights, metadata: Metadata) -> Result<Self, Error> {
+        let logits = graph.nodes().len() - 1;
+        let (shape, expected) = (graph.shape(logits), [graph.graph().classes.len(), 1, 1]);
+        if shape != expected {
+            let next = "End the network in a pooling and a linear layer, one logit a class.";
+            let (name, [expected, shape]) =
+                (&graph.nodes()[logits].name, [expected, shape].map(|shape| format!("{shape:?}")));
+            return Err(Error::node(name, "shape of the logits", expected, shape, next));
+        }
         range::prove(&graph, &weights)?;
         Ok(Self { graph, weights, metadata })
     }

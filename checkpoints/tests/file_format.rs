@@ -84,6 +84,12 @@ fn a_graph_with_a_cycle_an_unprovable_range_an_escape_or_an_unknown_field_is_ref
     refused("cycle", "no cycles", |header| {
         with_graph(header, |json| json["nodes"][1]["op"]["conv"]["input"] = json!(1));
     });
+    refused("logits of nine pixels", "node linear: shape of the logits: expected [", |header| {
+        with_graph(header, |json| {
+            let last = json["nodes"].as_array_mut().unwrap().last_mut().unwrap();
+            last["op"]["conv"]["padding"] = json!(1);
+        });
+    });
     refused("range", "checkpoint: node conv1: ring_bits: expected at least", |header| {
         with_graph(header, |json| {
             let mut graph: Graph = serde_json::from_value(json.clone()).unwrap();

@@ -27,6 +27,8 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     part.push(".part");
     let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));
     written.map_err(|error| {
+        // The first error is the one to report; a part that can't be removed does no harm.
+        let _ = std::fs::remove_file(&part);
         let next = "check that the folder exists, is writable and the disk has room";
         Failure::new(Kind::Data, format!("{}: write failed: {error}; {next}", path.display()))
     })

@@ -84,8 +84,8 @@ impl Authority {
             params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
             validity(&mut params, days)?;
             let signed = params.self_signed(&signer).map_err(failed)?;
-            write_secret(&key, &Zeroizing::new(signer.serialize_pem()))?;
-            write(&certificate, &signed.pem())?;
+            let pem = Zeroizing::new(signer.serialize_pem());
+            write_pair((&key, &pem), (&certificate, &signed.pem()))?;
             Issuer::new(params, signer)
         };
         Ok(Self { issuer, folder: folder.to_owned() })
@@ -143,8 +143,8 @@ impl Authority {
             params.use_authority_key_identifier_extension = true;
             validity(&mut params, days)?;
             let signed = params.signed_by(&*pair, &self.issuer).map_err(failed)?;
-            write_secret(&key, &Zeroizing::new(pair.serialize_pem()))?;
-            write(&certificate, &signed.pem())?;
+            let pem = Zeroizing::new(pair.serialize_pem());
+            write_pair((&key, &pem), (&certificate, &signed.pem()))?;
         } else {
             let credentials = Credentials {
                 certificate: certificate.clone(),
@@ -168,10 +168,6 @@ fn validity(params: &mut CertificateParams, days: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    crate::report::write_whole(path, text.as_bytes())
-}
-
 /// A file that only its owner may read, from the first byte on.
 fn write_secret(path: &Path, text: &str) -> Result<(), Failure> {
     let mut options = fs::OpenOptions::new();
@@ -187,7 +183,19 @@ fn write_secret(path: &Path, text: &str) -> Result<(), Failure> {
         file.sync_all()?;
         fs::rename(&part, path)
     };
-    write().map_err(|error| unwritable(path, &error))
+    write().map_err(|error| {
+        let _ = fs::remove_file(&part);
+        unwritable(path, &error)
+    })
+}
+
+/// A key and its certificate, or neither: the next call has to find out what is there.
+fn write_pair((key, secret): (&Path, &str), (certificate, pem): (&Path, &str)) -> Result<(), Failure> {
+    write_secret(key, secret)?;
+    crate::report::write_whole(certificate, pem.as_bytes()).inspect_err(|_| {
+        // The first error is the one to report.
+        let _ = fs::remove_file(key);
+    })
 }
 
 fn failed(error: impl std::fmt::Display) -> Failure {

@@ -76,7 +76,7 @@ mod tests {
             let ones = client.iter().filter(|t| *t & 1 == 1).count();
             assert!((50..150).contains(&ones), "{kind:?}: {ones} choices of 1");
             for (q, t) in q.iter().zip(&client) {
-                assert_eq!(*t, q ^ (t & 1) * delta, "{kind:?}");
+                assert_eq!(*t, q ^ ((t & 1) * delta), "{kind:?}");
             }
         }
     }

@@ -1,0 +1,1 @@
+../../../train/src/import/onnx.rs
