@@ -184,6 +184,8 @@ impl Drop for Counted {
 /// Starts a thread for each client, until a stop or the last session asked for. What the system can't do for the moment ends nothing.
 fn accept_until_done(shared: &Arc<Shared>, listener: Listener, stop: &AtomicBool) -> Result<(), Failure> {
     while !stop.load(Ordering::SeqCst) && !shared.door.is_over() {
+        // What broken sessions left has its time, also where no client comes.
+        shared.models.current().parking.sweep();
         if shared.knocking.load(Ordering::SeqCst) >= KNOCKING {
             thread::sleep(POLL);
             continue;

@@ -54,6 +54,8 @@ struct Gauges {
     ready: Gauge,
     reserved: Gauge,
     stock_images: Gauge,
+    parked_sessions: Gauge,
+    parked_images: Gauge,
     stock_bytes: Gauge,
     resident: Gauge,
     descriptors: Gauge,
@@ -68,6 +70,8 @@ pub(super) struct Moment {
     pub(super) reserved: u64,
     pub(super) stock_images: u64,
     pub(super) stock_bytes: u64,
+    /// Broken sessions that wait for their clients, and their images.
+    pub(super) parked: (usize, usize),
 }
 
 /// From a millisecond to 35 minutes.
@@ -213,6 +217,8 @@ impl Gauges {
             ("eqo_ready", "1 if a new session would begin at once", &self.ready),
             ("eqo_memory_reserved_bytes", "Bytes that running sessions may hold", &self.reserved),
             ("eqo_stock_images", "Images that are prepared", &self.stock_images),
+            ("eqo_sessions_parked", "Broken sessions that wait for their clients", &self.parked_sessions),
+            ("eqo_parked_images", "Images that are prepared in them", &self.parked_images),
             ("eqo_stock_bytes", "Bytes of what is prepared", &self.stock_bytes),
             ("process_resident_memory_bytes", "Resident bytes of this process", &self.resident),
             ("process_open_fds", "Open file descriptors of this process", &self.descriptors),
@@ -228,6 +234,9 @@ impl Gauges {
         self.ready.set(moment.ready.into());
         self.reserved.set(signed(moment.reserved));
         self.stock_images.set(signed(moment.stock_images));
+        let (sessions, images) = moment.parked;
+        self.parked_sessions.set(sessions as i64);
+        self.parked_images.set(images as i64);
         self.stock_bytes.set(signed(moment.stock_bytes));
         // Where the system doesn't tell, they stay zero.
         self.resident.set(memory::resident().map_or(0, signed));
@@ -263,8 +272,15 @@ mod tests {
             &Traffic { bytes_sent: 7, rounds: 2, ..Traffic::default() },
         );
         metrics.request_took("offline", Duration::from_millis(3));
-        let moment =
-            Moment { live: 2, waiting: 1, ready: false, reserved: 900, stock_images: 3, stock_bytes: 60 };
+        let moment = Moment {
+            live: 2,
+            waiting: 1,
+            ready: false,
+            reserved: 900,
+            stock_images: 3,
+            stock_bytes: 60,
+            parked: (1, 4),
+        };
         let text = metrics.scrape(&moment).unwrap();
         for line in [
             "eqo_errors_total{kind=\"timeout\"} 2",
@@ -276,6 +292,8 @@ mod tests {
             "eqo_sessions_live 2",
             "eqo_memory_budget_bytes 1000",
             "eqo_stock_images 3",
+            "eqo_sessions_parked 1",
+            "eqo_parked_images 4",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} isn't in\n{text}");
         }
