@@ -133,29 +133,37 @@ impl Authority {
                 ),
             ));
         }
+        let files = Credentials { certificate, key, authority: self.folder.join(CA) };
         if new {
-            let pair = Zeroizing::new(KeyPair::generate().map_err(failed)?);
-            let names = if names.is_empty() { vec![DEFAULT_SERVER.to_owned()] } else { names.to_vec() };
-            let mut params = CertificateParams::new(names).map_err(failed)?;
-            params.distinguished_name.push(DnType::CommonName, party);
-            params.extended_key_usages = vec![purpose];
-            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-            params.use_authority_key_identifier_extension = true;
-            validity(&mut params, days)?;
-            let signed = params.signed_by(&*pair, &self.issuer).map_err(failed)?;
-            let pem = Zeroizing::new(pair.serialize_pem());
-            write_pair((&key, &pem), (&certificate, &signed.pem()))?;
+            self.make(party, names, (purpose, days), &files)?;
         } else {
-            let credentials = Credentials {
-                certificate: certificate.clone(),
-                key: key.clone(),
-                authority: self.folder.join(CA),
-            };
             let role = if client { Role::Client } else { Role::Server(names) };
-            check_credentials(&credentials, role).map_err(unusable)?;
+            check_credentials(&files, role).map_err(unusable)?;
         }
+        let Credentials { certificate, key, .. } = files;
         let fingerprint = party::hex(&fingerprint_of(&certificate)?);
         Ok(Made { certificate, key, party: party.to_owned(), fingerprint, new })
+    }
+
+    /// Writes a new key and its certificate.
+    fn make(
+        &self,
+        party: &str,
+        names: &[String],
+        (purpose, days): (ExtendedKeyUsagePurpose, u64),
+        files: &Credentials,
+    ) -> Result<(), Failure> {
+        let pair = Zeroizing::new(KeyPair::generate().map_err(failed)?);
+        let names = if names.is_empty() { vec![DEFAULT_SERVER.to_owned()] } else { names.to_vec() };
+        let mut params = CertificateParams::new(names).map_err(failed)?;
+        params.distinguished_name.push(DnType::CommonName, party);
+        params.extended_key_usages = vec![purpose];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.use_authority_key_identifier_extension = true;
+        validity(&mut params, days)?;
+        let signed = params.signed_by(&*pair, &self.issuer).map_err(failed)?;
+        let pem = Zeroizing::new(pair.serialize_pem());
+        write_pair((&files.key, &pem), (&files.certificate, &signed.pem()))
     }
 }
 
