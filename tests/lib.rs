@@ -146,6 +146,8 @@ pub struct Server {
     child: Child,
     /// Where it listens.
     pub address: String,
+    /// Where its metrics are, with `--metrics`.
+    pub metrics: String,
     stderr: Option<JoinHandle<String>>,
 }
 
@@ -160,17 +162,20 @@ impl Server {
         let mut child =
             command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
-        let mut line = String::new();
-        stderr.read_line(&mut line).expect("stderr is readable");
-        let address =
-            line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).to_owned();
+        let mut said = |before: &str| {
+            let mut line = String::new();
+            stderr.read_line(&mut line).expect("stderr is readable");
+            line.trim().strip_prefix(before).unwrap_or_else(|| panic!("{line:?}")).to_owned()
+        };
+        let address = said("listening on ");
+        let metrics = if options.contains(&"--metrics") { said("metrics on ") } else { String::new() };
         let rest = std::thread::spawn(move || {
             let mut rest = String::new();
             // Invalid UTF-8 would show as a missing message in the test that looks for it.
             let _ = stderr.read_to_string(&mut rest);
             rest
         });
-        Self { child, address, stderr: Some(rest) }
+        Self { child, address, metrics, stderr: Some(rest) }
     }
 
     /// Waits until it ends by itself: exit code and what it said on stderr after the address.
@@ -178,6 +183,12 @@ impl Server {
         let code = self.child.wait().expect("the child is ours").code().unwrap_or(-1);
         let said = self.stderr.take().and_then(|rest| rest.join().ok()).unwrap_or_default();
         (code, said)
+    }
+
+    /// Sends it the signal of this name.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill runs");
     }
 
     /// The process id.
@@ -191,5 +202,29 @@ impl Drop for Server {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What a process holds, from /proc.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Resources {
+    /// Resident memory.
+    pub resident_kib: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Open files and sockets.
+    pub descriptors: usize,
+}
+
+impl Resources {
+    /// Of this process, which must live.
+    pub fn of(id: u32) -> Self {
+        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("the process lives");
+        let number = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+            line.trim().trim_end_matches(" kB").parse().unwrap_or_default()
+        };
+        let descriptors = fs::read_dir(format!("/proc/{id}/fd")).expect("the process is ours").count();
+        Self { resident_kib: number("VmRSS:"), threads: number("Threads:"), descriptors }
     }
 }

@@ -73,7 +73,7 @@ fn only_clients_on_the_list_are_answered() {
     let (folder, made) = certificates();
     let alice = made["certificates"][1]["fingerprint"].as_str().unwrap();
     let server = serve(folder.path(), &["--sessions", "1", "--allow", alice]);
-    infer(&server, &files(folder.path(), "bob")).refused(4, &[]);
+    infer(&server, &files(folder.path(), "bob")).refused(4, &["its refusal", "CertificateUnknown"]);
     assert_eq!(infer(&server, &files(folder.path(), "alice")).code, 0);
     let (_, said) = server.wait();
     let bob = made["certificates"][2]["fingerprint"].as_str().unwrap();
@@ -153,4 +153,23 @@ fn keys_are_readable_by_their_owner_only_and_nothing_is_overwritten() {
         .refused(3, &["alice.pem"]);
     let missing = ["--tls-cert", "a.pem", "--tls-key", "a.key", "--tls-ca", "ca.pem", "a.png"];
     run_eqo(["infer", "--server", "127.0.0.1:1"].iter().chain(&missing)).refused(3, &["a.pem", "eqo cert"]);
+}
+
+#[test]
+fn what_is_kept_is_checked_and_a_key_of_another_authority_signs_nothing() {
+    let (folder, _) = certificates();
+    let out = folder.path().to_str().unwrap();
+    let cert = |more: &[&str]| run_eqo(["cert", "--out", out].iter().chain(more));
+    assert_eq!(cert(&[]).code, 0, "no name is asked for, and the server has two");
+    assert_eq!(cert(&["--server", "127.0.0.1"]).code, 0);
+    cert(&["--server", "elsewhere"])
+        .refused(3, &["server.pem", "another name than elsewhere", "a new one is made"]);
+    let (other, _) = certificates();
+    for file in ["alice.pem", "alice.key"] {
+        std::fs::copy(other.path().join(file), folder.path().join(file)).unwrap();
+    }
+    cert(&["--client", "alice"]).refused(3, &["alice.pem", "didn't sign"]);
+    std::fs::copy(other.path().join("ca.key"), folder.path().join("ca.key")).unwrap();
+    cert(&["--client", "dave"]).refused(3, &["ca.key", "the key of another certificate"]);
+    assert!(!folder.path().join("dave.pem").exists());
 }

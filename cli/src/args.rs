@@ -10,15 +10,17 @@ mod credentials;
 mod parties;
 #[cfg(feature = "train")]
 mod recipes;
+mod serve;
 mod table;
 mod values;
 
 pub(crate) use bench::{BenchCommand, BenchModelArgs, BenchPrimitivesArgs, Tile};
 pub(crate) use compare::CompareArgs;
 pub(crate) use credentials::{AllowArgs, CertArgs, CredentialArgs};
-pub(crate) use parties::{EvalArgs, InferArgs, InspectArgs, Ot, PrivateArgs, Profile, ServeArgs};
+pub(crate) use parties::{EvalArgs, InferArgs, InspectArgs, Ot, PrivateArgs, Profile};
 #[cfg(feature = "train")]
 pub(crate) use recipes::{DemoArgs, PlanArgs, QuantizeArgs, RecipeArgs, RunArgs, Stage, TrainArgs};
+pub(crate) use serve::ServeArgs;
 pub(crate) use table::{Given, MeasurementArgs, NamedNetwork, PartyArgs, StudyArgs, TableArgs, TableProfile};
 
 /// Train, quantize and privately evaluate CNNs between two parties.

@@ -20,6 +20,11 @@ pub(crate) fn watch() -> Result<&'static AtomicBool, Failure> {
     }
 }
 
+/// The flag that [`request`] sets, for commands that watch signals themselves.
+pub(crate) fn flag() -> &'static AtomicBool {
+    &STOP
+}
+
 /// What Ctrl-C does.
 pub(crate) fn request() {
     if STOP.swap(true, Ordering::SeqCst) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs};
 
+use eqo_protocol::Error;
 use eqo_protocol::transport::{self, Channel, Fingerprint, Security, TlsClient, TlsServer, TransportConfig};
 use tokio::runtime::Handle;
 
@@ -23,25 +24,32 @@ pub(crate) fn server(
     Ok((Security::Tls(TlsServer::new(&files, allowed)?), address.to_owned()))
 }
 
-/// Connects to the server at `address`, whose certificate must be for `name`, or for the address's host.
-pub(crate) fn connect(
+/// What connects to the server at `address`, whose certificate must be for `name`, or for the address's host: at first, and again
+/// when a connection breaks.
+pub(crate) fn dialer(
     args: &CredentialArgs,
     (address, name): (&str, Option<&str>),
     runtime: &Handle,
     config: TransportConfig,
-) -> Result<Channel, Failure> {
+) -> Result<Box<Dialer>, Failure> {
+    let runtime = runtime.clone();
     if let Some(files) = args.files() {
         let tls = TlsClient::new(&files, name.unwrap_or_else(|| host(address)))?;
-        return Ok(transport::connect_tls(address, &tls, runtime, config)?);
+        let address = address.to_owned();
+        return Ok(Box::new(move || transport::connect_tls(&address, &tls, &runtime, config)));
     }
     let local = plaintext_addresses(args, address)?;
     let (last, others) = local.split_last().ok_or_else(|| unresolved(address, "no address"))?;
-    let found = others.iter().find_map(|other| transport::connect(&other.to_string(), runtime, config).ok());
-    match found {
-        Some(channel) => Ok(channel),
-        None => Ok(transport::connect(&last.to_string(), runtime, config)?),
-    }
+    let (last, others) = (last.to_string(), others.to_vec());
+    Ok(Box::new(move || {
+        let found =
+            others.iter().find_map(|other| transport::connect(&other.to_string(), &runtime, config).ok());
+        found.map_or_else(|| transport::connect(&last, &runtime, config), Ok)
+    }))
 }
+
+/// Makes connections.
+pub(crate) type Dialer = dyn FnMut() -> Result<Channel, Error>;
 
 /// What `address` stands for: at least one address, all of this machine. They are used as they were checked, so that a name can't
 /// mean something else later.

@@ -17,7 +17,7 @@ use eqo_protocol::gates::products::Products;
 use eqo_protocol::layers::{Client, Entered, Server};
 use eqo_protocol::ot::{OtKind, Ots};
 use eqo_protocol::testing::two_party;
-use eqo_protocol::transport::{Channel, Scope};
+use eqo_protocol::transport::{Channel, Scope, Traffic};
 use eqo_protocol::{Error, PartyRng, Role, gates::Party};
 
 const ACT_BITS: u8 = 6;
@@ -97,17 +97,21 @@ fn layer_times(checkpoint: &Checkpoint) -> [Duration; 2] {
             match role {
                 Role::Server => {
                     let server = Server::new(checkpoint.graph(), checkpoint.weights());
-                    let material = server.prepare(party, 1, &mut entered)?;
+                    let mut prepared = server.begin(1);
+                    server.prepare(party, &mut prepared, &mut entered)?;
+                    let material = prepared.finish()?;
                     server.infer(party, material, &mut entered)?;
                 }
                 Role::Client => {
                     let pixels: Vec<u64> = random_image(1, checkpoint).into_iter().map(u64::from).collect();
                     let client = Client { graph: checkpoint.graph() };
-                    let material = client.prepare(party, 1, &mut entered)?;
+                    let mut prepared = client.begin(1);
+                    client.prepare(party, &mut prepared, &mut entered)?;
+                    let material = prepared.finish()?;
                     client.infer(party, material, &pixels, &mut entered)?;
                 }
             }
-            entered(Entered { scope: Scope::Result, bytes: 0 });
+            entered(Entered { scope: Scope::Result, before: Traffic::default() });
             Ok(spent.map(|(_, sum)| sum.get()))
         }
     };

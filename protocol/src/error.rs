@@ -1,5 +1,6 @@
 //! What can go wrong, split by whose fault it is.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -85,6 +86,12 @@ pub enum Error {
         /// What to do about it.
         next: &'static str,
     },
+    /// The server lets this client in later, or never.
+    #[error("handshake: expected the server to begin a session, found that it {reason}; try again later")]
+    TurnedAway {
+        /// Why.
+        reason: Unserved,
+    },
     /// The server's graph can't be run.
     #[error("handshake: expected a sound graph from the server, found: {source}")]
     PeerGraph {
@@ -100,6 +107,14 @@ pub enum Error {
         scope: Scope,
         /// How the connection ended.
         found: String,
+    },
+    /// This party ended the connection itself, through [`Channel::closer`](crate::transport::Channel::closer).
+    #[error("{scope}: this party closed the connection: {reason}")]
+    Closed {
+        /// The part of the protocol that was cut off.
+        scope: Scope,
+        /// Why, as the closer said.
+        reason: String,
     },
     /// A party's certificate, key or authority can't be used.
     #[error("{}: expected {expected}, found: {found}; make a set with `eqo cert`", path.display())]
@@ -136,6 +151,44 @@ pub enum Error {
         /// How many were left.
         available: usize,
     },
+}
+
+/// Why a server turns a client away that it would serve at another time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Unserved {
+    /// It has too many clients, or too little memory for one more.
+    Busy,
+    /// It is about to stop.
+    Draining,
+}
+
+impl fmt::Display for Unserved {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Busy => "is busy with other clients",
+            Self::Draining => "is about to stop",
+        })
+    }
+}
+
+/// What [`accept(2)`](https://man7.org/linux/man-pages/man2/accept.2.html) says of a socket that will never accept anybody again:
+/// EBADF, EFAULT, EINVAL, ENOTSOCK.
+const UNUSABLE_SOCKET: [i32; 4] = [9, 14, 22, if cfg!(target_os = "linux") { 88 } else { 38 }];
+
+impl Error {
+    /// Whether only the connection failed: the same may succeed on a new one ([`Client::resume`]).
+    ///
+    /// [`Client::resume`]: crate::session::client::Client::resume
+    pub fn is_connection(&self) -> bool {
+        matches!(self, Self::PeerClosed { .. } | Self::Closed { .. } | Self::Timeout { .. })
+    }
+
+    /// Whether a server that got this from [`Listener::knock`](crate::transport::Listener::knock) may try again: the system ran out of
+    /// descriptors or buffers, or the client or the network went away. Only a socket that is no good any more is final.
+    pub fn is_transient(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        !source.raw_os_error().is_some_and(|code| UNUSABLE_SOCKET.contains(&code))
+    }
 }
 
 /// Hashes and fingerprints as messages show them.

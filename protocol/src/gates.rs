@@ -64,6 +64,11 @@ impl Party<'_> {
     }
 }
 
+/// A gate in the log, at its finest level: which one, and nothing of what it computes on.
+fn span(gate: &'static str) -> tracing::span::EnteredSpan {
+    tracing::trace_span!("gate", gate).entered()
+}
+
 fn same_length(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
     if expected == found {
         return Ok(());

@@ -18,15 +18,15 @@ mod linear;
 mod pooling;
 mod server;
 
-pub use client::{Client, ClientMaterial};
-pub use server::{Server, ServerMaterial};
+pub use client::{Client, ClientMaterial, ClientPreparation};
+pub use server::{Server, ServerMaterial, ServerPreparation};
 
 use eqo_checkpoints::cost::{self, Ots as OtCount};
 use eqo_checkpoints::graph::{CheckedGraph, NodeId, Op};
 
 use crate::Error;
 use crate::gates::Party;
-use crate::transport::Scope;
+use crate::transport::{Scope, Traffic};
 use zeroize::Zeroizing;
 
 /// One party's shares of a node's output, wiped when dropped.
@@ -35,19 +35,30 @@ pub type Shares = Zeroizing<Vec<u64>>;
 /// Books what follows under a scope, in the meter and with whoever keeps time.
 pub type Enter<'e> = dyn FnMut(Entered) + 'e;
 
+/// What errors call the nodes of an inference that isn't wholly prepared.
+const NODES: &str = "prepared nodes";
+
 /// A part of the protocol begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entered {
     /// Which part.
     pub scope: Scope,
-    /// Bytes that this party has sent and received before, in the whole session.
-    pub bytes: u64,
+    /// What this party has sent and received before, in the whole session.
+    pub before: Traffic,
 }
 
 pub(crate) fn enter(party: &mut Party, entered: &mut Enter, scope: Scope) {
-    let before = party.channel.meter().total();
-    entered(Entered { scope, bytes: before.bytes_sent + before.bytes_received });
+    entered(Entered { scope, before: party.channel.meter().total() });
     party.channel.set_scope(scope);
+}
+
+/// The last message of a window is the server's: one of its own where the last flight is empty.
+fn end_window(party: &mut Party, needed: bool) -> Result<(), Error> {
+    match (needed, party.is_server()) {
+        (false, _) => Ok(()),
+        (true, true) => party.channel.send(vec![0; cost::WINDOW_END_BYTES]),
+        (true, false) => party.channel.recv(cost::WINDOW_END_BYTES).map(drop),
+    }
 }
 
 /// What these nodes consume.

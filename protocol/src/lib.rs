@@ -29,5 +29,5 @@ pub mod session;
 pub mod testing;
 pub mod transport;
 
-pub use error::Error;
+pub use error::{Error, Unserved};
 pub use party::{PartyRng, Role};

@@ -109,6 +109,33 @@
 //! }
 //! ```
 //!
+//! # Preparations
+//!
+//! One that a broken connection interrupted is gone on with, or reopened, by value: it becomes one prepared inference.
+//!
+//! ```
+//! # use eqo_protocol::{Error, layers::{ClientMaterial, ClientPreparation, ServerMaterial, ServerPreparation}};
+//! fn once(server: ServerMaterial, client: ClientPreparation) -> Result<(ServerPreparation, ClientMaterial), Error> {
+//!     Ok((server.reopen(), client.finish()?))
+//! }
+//! ```
+//!
+//! ```compile_fail
+//! # use eqo_protocol::{Error, layers::{ClientMaterial, ClientPreparation, ServerMaterial, ServerPreparation}};
+//! fn twice(server: ServerMaterial, client: ClientPreparation) -> Result<(ServerPreparation, ClientMaterial), Error> {
+//!     client.finish()?;
+//!     Ok((server.reopen(), client.finish()?))
+//! }
+//! ```
+//!
+//! ```compile_fail
+//! # use eqo_protocol::{Error, layers::{Server, ServerMaterial, ServerPreparation}, gates::Party};
+//! fn twice(server: Server, party: &mut Party, material: ServerMaterial) -> Result<ServerPreparation, Error> {
+//!     server.infer(party, material, &mut |_| ())?;
+//!     Ok(material.reopen())
+//! }
+//! ```
+//!
 //! # Copies
 //!
 //! ```
@@ -116,6 +143,7 @@
 //! fn movable<T: Send>() {}
 //! # fn every() {
 //! movable::<(OfferedOts, ChosenOts, BitTriples, ServerPrepared, ClientPrepared, ServerMaterial, ClientMaterial)>();
+//! movable::<(ServerPreparation, ClientPreparation)>();
 //! # }
 //! ```
 //!
@@ -147,4 +175,14 @@
 //! ```compile_fail
 //! # use eqo_protocol::layers::ClientMaterial;
 //! fn copy(one: &ClientMaterial) -> ClientMaterial { one.clone() }
+//! ```
+//!
+//! ```compile_fail
+//! # use eqo_protocol::layers::ServerPreparation;
+//! fn copy(one: &ServerPreparation) -> ServerPreparation { one.clone() }
+//! ```
+//!
+//! ```compile_fail
+//! # use eqo_protocol::layers::ClientPreparation;
+//! fn copy(one: &ClientPreparation) -> ClientPreparation { one.clone() }
 //! ```

@@ -2,9 +2,13 @@
 //!
 //! ```text
 //! client                               server
-//!   magic, version, OT parameter  ->
-//!                                 <-   magic, version, verdict, limits; the graph as JSON
+//!   magic, version, OT parameter,
+//!   ticket of a broken session    ->
+//!                                 <-   magic, version, verdict, limits, ticket; the graph as JSON
 //!   verdict, hash of the graph    ->
+//!   or, in a session it comes
+//!   back to: what it still has    ->   (no graph before)
+//!                                 <-   what of it the server has, too
 //!              base OTs in both directions
 //!   request: prepare, infer, end  ->         (any number of them)
 //!              the offline part of the graph, if nothing is prepared
@@ -15,14 +19,20 @@
 //! The server holds the weights, the client the images; only the client learns logits. Each party checks every length
 //! before it allocates and waits no longer than the channel's timeout.
 
+pub mod footprint;
 mod handshake;
+mod holdings;
 mod limits;
+mod parking;
 mod stock;
+mod watch;
 
 pub mod client;
 pub mod server;
 
-use eqo_checkpoints::cost::{self, Answer, Forecast, Profile};
+pub use parking::{Parking, ParkingConfig};
+
+use eqo_checkpoints::cost::{self, Answer, Forecast, Kept, Profile};
 use eqo_checkpoints::graph::{CheckedGraph, Op};
 
 use crate::Error;
@@ -40,6 +50,8 @@ use handshake::Request;
 /// What a session has done so far, and whether it may go on.
 struct Log {
     kind: OtKind,
+    /// Of another connection, if this one went on with its session.
+    kept: Option<Kept>,
     requests: Vec<Request>,
     clock: Clock,
     /// Set while a request is being served, so that it stays set if that fails.
@@ -48,7 +60,7 @@ struct Log {
 
 impl Log {
     fn new(kind: OtKind, clock: Clock) -> Self {
-        Self { kind, requests: Vec::new(), clock, broken: false }
+        Self { kind, kept: None, requests: Vec::new(), clock, broken: false }
     }
 
     /// Refuses to go on after a failure: the parties no longer agree on what comes next, and logits could be garbage.
@@ -56,9 +68,11 @@ impl Log {
         if !self.broken {
             return Ok(());
         }
-        Err(Error::PeerClosed {
-            scope: Scope::Request,
-            found: "a session in which an inference has failed".to_owned(),
+        Err(Error::Config {
+            what: "session",
+            expected: "one whose requests were all answered".to_owned(),
+            found: "one in which an inference has failed".to_owned(),
+            next: "resume it if its connection failed, otherwise connect anew",
         })
     }
 
@@ -75,7 +89,11 @@ impl Log {
     }
 
     fn report(&self, channel: &Channel, graph: &CheckedGraph) -> Report {
-        let mut forecast = Forecast::new(graph, &Profile { ot: self.kind });
+        let profile = Profile { ot: self.kind };
+        let mut forecast = match &self.kept {
+            None => Forecast::new(graph, &profile),
+            Some(kept) => Forecast::resumed(graph, &profile, kept),
+        };
         for request in &self.requests {
             match *request {
                 Request::Close => forecast.close(),

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use eqo_checkpoints::Checkpoint;
-use eqo_checkpoints::cost::{self, CONFIRMATION_BYTES, HELLO_BYTES, Profile, WELCOME_BYTES};
+use eqo_checkpoints::cost::{self, CONFIRMATION_BYTES, HELLO_BYTES, Profile, TICKET_BYTES, WELCOME_BYTES};
 use eqo_checkpoints::graph::{CheckedGraph, Graph};
 use eqo_checkpoints::testing::{Spec, random_checkpoint, random_image};
 use eqo_protocol::gates::Party;
@@ -18,7 +18,7 @@ use eqo_protocol::transport::{Channel, TransportConfig, memory_pair};
 use eqo_protocol::{Error, PartyRng, Role};
 
 /// The version these peers pretend to speak.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 
 const TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -69,12 +69,13 @@ fn client_error(server: impl FnOnce(Channel) -> Result<(), Error> + Send) -> Err
 }
 
 fn hello(magic: &[u8; 6], version: u16, k: u8) -> Vec<u8> {
-    [magic.as_slice(), &version.to_le_bytes(), &[k]].concat()
+    [magic.as_slice(), &version.to_le_bytes(), &[k], &[0; TICKET_BYTES]].concat()
 }
 
 fn welcome(verdict: u8) -> Vec<u8> {
     let numbers = [4_u32, 4].map(u32::to_le_bytes);
-    [b"EQO2PC".as_slice(), &VERSION.to_le_bytes(), &[verdict], numbers.as_flattened()].concat()
+    [b"EQO2PC".as_slice(), &VERSION.to_le_bytes(), &[verdict], numbers.as_flattened(), &[0; TICKET_BYTES]]
+        .concat()
 }
 
 #[test]
@@ -85,7 +86,7 @@ fn a_peer_of_another_protocol_or_version_is_named() {
     assert!(matches!(error, Error::PeerLength { found: 18, .. }), "{error}");
     let error = server_error(|mut channel| channel.send(hello(b"EQO2PC", 9, 4)));
     assert!(
-        error.to_string().contains("protocol version 2") && error.to_string().contains("found 9"),
+        error.to_string().contains("protocol version 3") && error.to_string().contains("found 9"),
         "{error}"
     );
     let error = client_error(|mut channel| {
@@ -224,7 +225,7 @@ fn a_client_that_prepares_more_than_it_was_allowed_is_refused_before_any_work() 
             channel.send(request(1, 2))?;
             let mut party = Party { role: Role::Client, channel: &mut channel, ots: &mut ots, rng: &mut rng };
             let client = layers::Client { graph: &graph };
-            client.prepare(&mut party, 2, &mut |_| ())?;
+            client.prepare(&mut party, &mut client.begin(2), &mut |_| ())?;
             channel.send(request(1, 2))?;
             channel.recv(1).map(|_| ())
         },

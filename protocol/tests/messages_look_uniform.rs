@@ -41,7 +41,9 @@ fn same_image_again_and_again(checkpoint: &Checkpoint) -> (Vec<Opened>, [Transcr
         for _ in 0..RUNS {
             ots.prepare(channel, server_sends, client_sends)?;
             let mut party = Party { role: Role::Server, channel, ots: &mut ots, rng };
-            let material = server.prepare(&mut party, 1, &mut |_| ())?;
+            let mut prepared = server.begin(1);
+            server.prepare(&mut party, &mut prepared, &mut |_| ())?;
+            let material = prepared.finish()?;
             let shares = server.infer(&mut party, material, &mut |_| ())?;
             open(&mut party, |element| logit_ring(graph, element), &shares)?;
         }
@@ -58,7 +60,9 @@ fn same_image_again_and_again(checkpoint: &Checkpoint) -> (Vec<Opened>, [Transcr
         for _ in 0..RUNS {
             ots.prepare(channel, client_sends, server_sends)?;
             let mut party = Party { role: Role::Client, channel, ots: &mut ots, rng };
-            let material = client.prepare(&mut party, 1, &mut |_| ())?;
+            let mut prepared = client.begin(1);
+            client.prepare(&mut party, &mut prepared, &mut |_| ())?;
+            let material = prepared.finish()?;
             let shares = client.infer(&mut party, material, &pixels, &mut |_| ())?;
             let logits = open(&mut party, |element| logit_ring(graph, element), &shares)?;
             opened.push((shares.to_vec(), logits.unwrap()));

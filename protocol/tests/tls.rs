@@ -17,10 +17,11 @@ use std::time::{Duration, Instant};
 use authority::{Authority, VALID};
 use eqo_protocol::Error;
 use eqo_protocol::transport::{
-    Credentials, Listener, Refusal, Security, TlsClient, TlsServer, TransportConfig, connect, connect_tls,
-    fingerprint_of,
+    Credentials, Listener, Refusal, Role, Security, TlsClient, TlsServer, TransportConfig, certificate_holds,
+    check_credentials, connect, connect_tls, fingerprint_of,
 };
 
+use rcgen::KeyPair;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 
@@ -40,7 +41,7 @@ fn meet(
     let security = Security::Tls(server.clone());
     thread::scope(|scope| {
         let serving = scope.spawn(|| {
-            let mut channel = listener.knock(TIMEOUT)?.unwrap().open(&security)?;
+            let (mut channel, _) = listener.knock(TIMEOUT)?.unwrap().open(&security)?;
             channel.send(b"from the server".to_vec())?;
             channel.recv(15)
         });
@@ -90,7 +91,7 @@ fn certificates_that_are_expired_or_of_tomorrow_or_of_another_authority_are_refu
         let client = TlsClient::new(&credentials, "localhost").unwrap();
         let [at_server, at_client] = meet(&server, |address, runtime| call(address, &client, runtime));
         assert_eq!(refusal(&at_server), expected);
-        assert!(at_client.is_err());
+        assert_eq!(refusal(&at_client), Refusal::ByPeer);
     }
 }
 
@@ -123,9 +124,36 @@ fn only_listed_clients_are_let_in_if_there_is_a_list() {
         let [at_server, at_client] = meet(&server, |address, runtime| call(address, &client, runtime));
         match expected {
             None => assert!(at_server.is_ok() && at_client.is_ok()),
-            Some(expected) => assert_eq!((refusal(&at_server), at_client.is_err()), (expected, true)),
+            Some(expected) => {
+                assert_eq!([refusal(&at_server), refusal(&at_client)], [expected, Refusal::ByPeer]);
+                let (server, client) =
+                    (at_server.err().unwrap().to_string(), at_client.err().unwrap().to_string());
+                assert!(
+                    server.contains("fingerprint") && client.contains("CertificateUnknown"),
+                    "{server} {client}"
+                );
+            }
         }
     }
+}
+
+/// The alert outruns what the client sends meanwhile, more than sockets hold.
+#[test]
+fn a_refused_client_that_sends_at_once_hears_of_its_refusal() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let server = TlsServer::new(&authority.party("localhost", VALID), None).unwrap();
+    let stranger =
+        Credentials { authority: authority.party("x", VALID).authority, ..other.party("client", VALID) };
+    let client = TlsClient::new(&stranger, "localhost").unwrap();
+    let [at_server, at_client] = meet(&server, |address, runtime| {
+        let config = TransportConfig { timeout: TIMEOUT, ..TransportConfig::default() };
+        let mut channel = connect_tls(address, &client, runtime.handle(), config)?;
+        for _ in 0..64 {
+            channel.send(vec![7; 1 << 18])?;
+        }
+        channel.recv(15)
+    });
+    assert_eq!([refusal(&at_server), refusal(&at_client)], [Refusal::UnknownAuthority, Refusal::ByPeer]);
 }
 
 /// What a client without TLS sends, and what a silent one doesn't.
@@ -150,23 +178,51 @@ fn strangers_get_an_error_within_the_timeout() {
     assert!(start.elapsed() < 4 * TIMEOUT);
 }
 
-/// A TLS 1.2 hello: record, handshake header, version, random, no session, one suite, no compression, no extensions.
+/// A TLS 1.3 client with one key exchange that this party doesn't know: finite fields of 8192 bits, of which it offers no share.
+#[test]
+fn a_client_of_tls_1_3_with_other_parameters_is_not_told_of_its_version() {
+    let authority = Authority::new();
+    let server = TlsServer::new(&authority.party("localhost", VALID), None).unwrap();
+    let extension = |kind: u8, body: &[u8]| [&[0, kind, 0, body.len() as u8], body].concat();
+    let extensions = [
+        extension(43, &[2, 3, 4]),
+        extension(10, &[0, 2, 1, 4]),
+        extension(13, &[0, 2, 4, 3]),
+        extension(51, &[0, 0]),
+    ];
+    let extensions = extensions.concat();
+    let mut body = vec![3, 3];
+    body.extend([7; 32]);
+    body.extend([0, 0, 2, 0x13, 0x01, 1, 0, 0, extensions.len() as u8]);
+    body.extend(&extensions);
+    assert_eq!(refusal(&said_hello(&server, &body)), Refusal::Parameters);
+}
+
+/// What the server makes of a hello with this body.
+fn said_hello(server: &TlsServer, body: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut hello = vec![22, 3, 1, 0, body.len() as u8 + 4, 1, 0, 0, body.len() as u8];
+    hello.extend(body);
+    let [at_server, _] = meet(server, |address, _| {
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(&hello).unwrap();
+        let _ = client.read_to_end(&mut Vec::new());
+        Ok(Vec::new())
+    });
+    at_server
+}
+
+/// A TLS 1.2 hello: version, random, no session, one suite, no compression; no extensions, or signature algorithms only.
 #[test]
 fn a_client_of_an_older_version_is_refused_for_its_version() {
     let authority = Authority::new();
     let server = TlsServer::new(&authority.party("localhost", VALID), None).unwrap();
-    let mut body = vec![3, 3];
-    body.extend([7; 32]);
-    body.extend([0, 0, 2, 0xc0, 0x2f, 1, 0]);
-    let mut hello = vec![22, 3, 1, 0, body.len() as u8 + 4, 1, 0, 0, body.len() as u8];
-    hello.extend(&body);
-    let [at_server, _] = meet(&server, |address, _| {
-        let mut old = TcpStream::connect(address).unwrap();
-        old.write_all(&hello).unwrap();
-        let _ = old.read_to_end(&mut Vec::new());
-        Ok(Vec::new())
-    });
-    assert_eq!(refusal(&at_server), Refusal::Version);
+    for extensions in [&[][..], &[0, 8, 0, 13, 0, 4, 0, 2, 4, 3]] {
+        let mut body = vec![3, 3];
+        body.extend([7; 32]);
+        body.extend([0, 0, 2, 0xc0, 0x2f, 1, 0]);
+        body.extend(extensions);
+        assert_eq!(refusal(&said_hello(&server, &body)), Refusal::Version);
+    }
 }
 
 #[test]
@@ -265,4 +321,32 @@ fn files_that_hold_something_else_are_named() {
             assert!(error.contains(&named.display().to_string()) && error.contains("eqo cert"), "{error}");
         }
     }
+}
+
+#[test]
+fn files_that_peers_would_refuse_are_found_before_a_peer_sees_them() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let names = ["localhost".to_owned()];
+    let good = authority.party("localhost", VALID);
+    assert!(check_credentials(&good, Role::Server(&names)).is_ok());
+    assert!(check_credentials(&good, Role::Client).is_ok());
+    let stranger = Credentials { authority: other.party("x", VALID).authority, ..good.clone() };
+    let swapped = Credentials { key: authority.party("other", VALID).key, ..good.clone() };
+    let expired = authority.party("localhost", [2020, 2021]);
+    let elsewhere = ["localhost".to_owned(), "elsewhere".to_owned()];
+    let cases = [
+        (&stranger, Role::Server(&names), "didn't sign"),
+        (&stranger, Role::Client, "didn't sign"),
+        (&swapped, Role::Client, "keys may not be consistent"),
+        (&expired, Role::Server(&names), "expired"),
+        (&expired, Role::Client, "expired"),
+        (&good, Role::Server(&elsewhere), "another name than elsewhere"),
+    ];
+    for (credentials, role, words) in cases {
+        let error = check_credentials(credentials, role).unwrap_err().to_string();
+        assert!(error.contains("localhost-") && error.contains(words), "{error}");
+    }
+    let key = KeyPair::from_pem(&fs::read_to_string(&good.key).unwrap()).unwrap();
+    assert!(certificate_holds(&good.certificate, key.public_key_raw()).unwrap());
+    assert!(!certificate_holds(&stranger.authority, key.public_key_raw()).unwrap());
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::ledger::Ots;
+use super::ledger::{Ledger, Ots, Scope};
 use super::step::Step;
 use crate::graph::{CheckedGraph, NodeId};
 
@@ -30,4 +30,13 @@ pub fn windows(graph: &CheckedGraph, batch: usize) -> Vec<Range<NodeId>> {
     }
     windows.push(start..graph.nodes().len());
     windows
+}
+
+/// Whether the last flight of a window is empty, so that its last message would be the client's: then the server sends
+/// [`WINDOW_END_BYTES`](super::WINDOW_END_BYTES). The party that hears last is never ahead, which is what a broken connection is resumed by.
+pub fn needs_end(graph: &CheckedGraph, window: Range<NodeId>, batch: usize) -> bool {
+    let mut last_flight = Ledger::new();
+    last_flight.set_scope(Scope::Offline(0));
+    window.filter_map(|node| Step::new(graph, node, batch)).for_each(|step| step.correct(&mut last_flight));
+    last_flight.row(Scope::Offline(0)).bytes() == 0
 }

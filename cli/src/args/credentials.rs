@@ -46,8 +46,9 @@ pub(crate) struct CertArgs {
     /// Folder for the certificates and keys; an authority that is already there signs what is new.
     #[arg(long, value_name = "FOLDER", default_value = "certs")]
     pub(crate) out: PathBuf,
-    /// Names and addresses by which clients reach the server; may be repeated.
-    #[arg(long, value_name = "NAME", default_value = "localhost")]
+    /// Names and addresses by which clients reach the server, localhost if none is given; may be repeated. A certificate that is
+    /// kept must be for those that are given.
+    #[arg(long, value_name = "NAME")]
     pub(crate) server: Vec<String>,
     /// A client to make a certificate for, by the name of its files; may be repeated.
     #[arg(long, value_name = "NAME", default_value = "client")]

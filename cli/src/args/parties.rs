@@ -7,8 +7,8 @@ use clap::{Args, ValueEnum};
 use eqo_protocol::ot::OtKind;
 use eqo_protocol::transport::Link;
 
+use super::CredentialArgs;
 use super::values::{at_least_one, channels, network, seconds};
-use super::{AllowArgs, CredentialArgs};
 use crate::party::parse_hash;
 
 #[derive(Debug, Args)]
@@ -131,40 +131,6 @@ pub(crate) struct EvalArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ServeArgs {
-    /// EQO checkpoint (.safetensors).
-    pub(crate) checkpoint: PathBuf,
-    /// Address to listen on; port 0 takes a free one.
-    #[arg(long, value_name = "HOST:PORT")]
-    pub(crate) listen: String,
-    #[command(flatten)]
-    pub(crate) credentials: CredentialArgs,
-    #[command(flatten)]
-    pub(crate) clients: AllowArgs,
-    /// Stop after this many sessions; serve until stopped if absent.
-    #[arg(long, value_parser = at_least_one)]
-    pub(crate) sessions: Option<usize>,
-    /// Sessions at the same time; more clients wait their turn.
-    #[arg(long, default_value_t = 2, value_parser = at_least_one)]
-    pub(crate) concurrent: usize,
-    /// Images of one inference, at most.
-    #[arg(long, default_value_t = 64, value_parser = at_least_one)]
-    pub(crate) max_batch: usize,
-    /// Threads of a session that make random OTs (Ferret).
-    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
-    pub(crate) threads: usize,
-    /// Longest wait for a client's next message, seconds.
-    #[arg(long, default_value = "60", value_parser = seconds)]
-    pub(crate) timeout: Duration,
-    /// Send no faster than a network would, to try it on one machine (as in `eqo eval`; the client needs the same).
-    #[arg(long, value_name = "lan|wan|MB/S,MS", value_parser = network)]
-    pub(crate) network: Option<Link>,
-    /// Stop when standard input ends: a server never outlives the process that started it.
-    #[arg(long, hide = true)]
-    pub(crate) until_stdin_ends: bool,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct InferArgs {
     /// Address of the server.
     #[arg(long, value_name = "HOST:PORT")]
@@ -174,9 +140,15 @@ pub(crate) struct InferArgs {
     /// The name that the server's certificate is for; the host of --server if absent.
     #[arg(long, value_name = "NAME", requires = "tls_cert")]
     pub(crate) tls_name: Option<String>,
-    /// Images (JPEG, PNG) of the network's size.
+    /// How often to connect again when the connection breaks; what is prepared is kept if the server still has it.
+    #[arg(long, value_name = "TIMES", default_value_t = 3)]
+    pub(crate) reconnect: u32,
+    /// Images (JPEG, PNG) of the network's size; a single - reads their paths from standard input, a line each.
     #[arg(required = true)]
     pub(crate) images: Vec<PathBuf>,
+    /// Inferences to keep prepared while no line comes (with -), as far as the server's budget goes.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) stock: usize,
     /// Refuse a server whose graph has another hash (`eqo inspect` prints it).
     #[arg(long, value_name = "HASH", value_parser = parse_hash)]
     pub(crate) expect_graph: Option<[u8; 32]>,

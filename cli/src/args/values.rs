@@ -39,6 +39,21 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     duration.ok_or_else(|| "expected a positive number of seconds".to_owned())
 }
 
+/// The same, or nothing at all.
+pub(super) fn seconds_or_none(text: &str) -> Result<Duration, String> {
+    if text.parse() == Ok(0.0) { Ok(Duration::ZERO) } else { seconds(text) }
+}
+
+/// A port alone is one of this machine only.
+pub(super) fn port_or_address(text: &str) -> Result<String, String> {
+    let port = |text: &str| text.parse::<u16>().is_ok();
+    match text.rsplit_once(':') {
+        None if port(text) => Ok(format!("127.0.0.1:{text}")),
+        Some((host, after)) if !host.is_empty() && port(after) => Ok(text.to_owned()),
+        _ => Err("expected a port or host:port, such as 9100".to_owned()),
+    }
+}
+
 /// Reads what [`crate::party::network_name`] writes.
 pub(super) fn network(text: &str) -> Result<Link, String> {
     match text {
@@ -65,6 +80,16 @@ mod tests {
         assert!(at_least_one("0").is_err() && at_least_one("x").is_err());
         assert!(seconds("-1").is_err() && seconds("nan").is_err() && seconds("1e30").is_err());
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!((seconds_or_none("0"), seconds("0").is_err()), (Ok(Duration::ZERO), true));
+    }
+
+    #[test]
+    fn a_port_alone_is_reached_from_this_machine_only() {
+        assert_eq!(port_or_address("9100").as_deref(), Ok("127.0.0.1:9100"));
+        assert_eq!(port_or_address("[::1]:0").as_deref(), Ok("[::1]:0"));
+        for wrong in ["", "x", ":9100", "host:", "host:99999", "99999"] {
+            assert!(port_or_address(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

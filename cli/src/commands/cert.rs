@@ -5,12 +5,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use eqo_protocol::transport::fingerprint_of;
+use eqo_protocol::transport::{Credentials, Role, certificate_holds, check_credentials, fingerprint_of};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
 };
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use crate::args::CertArgs;
 use crate::exit::{Failure, Kind};
@@ -59,6 +60,8 @@ pub(crate) fn run(args: &CertArgs) -> Result<(), Failure> {
     output::text(&format!("\ntrusted by both: {}", authority.folder.join(CA).display()))
 }
 
+/// What a server's certificate is for if no name is given.
+const DEFAULT_SERVER: &str = "localhost";
 const CA: &str = "ca.pem";
 const CA_KEY: &str = "ca.key";
 
@@ -72,10 +75,7 @@ impl Authority {
     fn open(folder: &Path, days: u64) -> Result<Self, Failure> {
         let (certificate, key) = (folder.join(CA), folder.join(CA_KEY));
         let issuer = if certificate.exists() || key.exists() {
-            let read = |path: &Path| fs::read_to_string(path).map_err(|error| unreadable(path, &error));
-            let (pem, key_pem) = (read(&certificate)?, read(&key)?);
-            let signer = KeyPair::from_pem(&key_pem).map_err(|error| unreadable(&key, &error))?;
-            Issuer::from_ca_cert_pem(&pem, signer).map_err(|error| unreadable(&certificate, &error))?
+            Self::kept(&certificate, &key)?
         } else {
             let signer = KeyPair::generate().map_err(failed)?;
             let mut params = CertificateParams::new(Vec::new()).map_err(failed)?;
@@ -84,13 +84,27 @@ impl Authority {
             params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
             validity(&mut params, days)?;
             let signed = params.self_signed(&signer).map_err(failed)?;
-            write_pair((&key, &signer.serialize_pem()), (&certificate, &signed.pem()))?;
+            let pem = Zeroizing::new(signer.serialize_pem());
+            write_pair((&key, &pem), (&certificate, &signed.pem()))?;
             Issuer::new(params, signer)
         };
         Ok(Self { issuer, folder: folder.to_owned() })
     }
 
-    /// A certificate for `names`; one that is there is kept.
+    /// The authority of these files, which must belong together: what another key signs, nobody would trust.
+    fn kept(certificate: &Path, key: &Path) -> Result<Issuer<'static, KeyPair>, Failure> {
+        let read = |path: &Path| fs::read_to_string(path).map_err(|error| unreadable(path, &error));
+        let (pem, key_pem) = (read(certificate)?, Zeroizing::new(read(key)?));
+        let signer = KeyPair::from_pem(&key_pem).map_err(|error| unreadable(key, &error))?;
+        let issuer =
+            Issuer::from_ca_cert_pem(&pem, signer).map_err(|error| unreadable(certificate, &error))?;
+        if certificate_holds(certificate, issuer.key().public_key_raw())? {
+            return Ok(issuer);
+        }
+        Err(unreadable(key, &format!("the key of another certificate than {}", certificate.display())))
+    }
+
+    /// A certificate for `names`; one that is there is kept, if it still does.
     fn party(
         &self,
         party: &str,
@@ -120,15 +134,25 @@ impl Authority {
             ));
         }
         if new {
-            let pair = KeyPair::generate().map_err(failed)?;
-            let mut params = CertificateParams::new(names.to_vec()).map_err(failed)?;
+            let pair = Zeroizing::new(KeyPair::generate().map_err(failed)?);
+            let names = if names.is_empty() { vec![DEFAULT_SERVER.to_owned()] } else { names.to_vec() };
+            let mut params = CertificateParams::new(names).map_err(failed)?;
             params.distinguished_name.push(DnType::CommonName, party);
             params.extended_key_usages = vec![purpose];
             params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
             params.use_authority_key_identifier_extension = true;
             validity(&mut params, days)?;
-            let signed = params.signed_by(&pair, &self.issuer).map_err(failed)?;
-            write_pair((&key, &pair.serialize_pem()), (&certificate, &signed.pem()))?;
+            let signed = params.signed_by(&*pair, &self.issuer).map_err(failed)?;
+            let pem = Zeroizing::new(pair.serialize_pem());
+            write_pair((&key, &pem), (&certificate, &signed.pem()))?;
+        } else {
+            let credentials = Credentials {
+                certificate: certificate.clone(),
+                key: key.clone(),
+                authority: self.folder.join(CA),
+            };
+            let role = if client { Role::Client } else { Role::Server(names) };
+            check_credentials(&credentials, role).map_err(unusable)?;
         }
         let fingerprint = party::hex(&fingerprint_of(&certificate)?);
         Ok(Made { certificate, key, party: party.to_owned(), fingerprint, new })
@@ -180,6 +204,20 @@ fn failed(error: impl std::fmt::Display) -> Failure {
         Kind::Usage,
         format!("certificate: expected names, addresses and a date, found: {error}; {next}"),
     )
+}
+
+/// A kept certificate that no peer would take.
+fn unusable(error: eqo_protocol::Error) -> Failure {
+    match error {
+        eqo_protocol::Error::Credentials { path, expected, found } => {
+            let next = "move it and its key elsewhere, and a new one is made";
+            Failure::new(
+                Kind::Data,
+                format!("{}: kept; expected {expected}, found: {found}; {next}", path.display()),
+            )
+        }
+        other => other.into(),
+    }
 }
 
 fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> Failure {

@@ -4,14 +4,17 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use eqo_checkpoints::engine::class_of;
-use eqo_protocol::session::client::{Client, ClientConfig, connect};
+use eqo_protocol::session::client::{ClientConfig, Patience, PersistentClient};
 use eqo_protocol::transport::TransportConfig;
 use serde::Serialize;
 
 use crate::args::InferArgs;
 use crate::exit::Failure;
 use crate::output::{self, megabytes};
+use crate::security::Dialer;
 use crate::{images, party, security};
+
+mod lines;
 
 /// One line of the result; its JSON is a contract with other tools.
 #[derive(Serialize)]
@@ -42,55 +45,85 @@ struct Answer {
 }
 
 pub(crate) fn run(args: &InferArgs) -> Result<(), Failure> {
-    let mut since = Instant::now();
+    let by_line = lines::are_asked_for(args)?;
+    let since = Instant::now();
     let runtime = party::runtime()?;
     let settings = TransportConfig { timeout: args.timeout, link: args.network };
     let server = (args.server.as_str(), args.tls_name.as_deref());
-    let channel = security::connect(&args.credentials, server, runtime.handle(), settings)?;
+    let dial = security::dialer(&args.credentials, server, runtime.handle(), settings)?;
     let config =
         ClientConfig { ot: args.parameters.ot(), expected_graph: args.expect_graph, threads: args.threads };
-    let mut client = connect(channel, &config)?;
-    let classes = client.graph().graph().classes.clone();
-    let mut bytes_before = 0;
-    let mut rows = Vec::new();
-    for files in args.images.chunks(args.parameters.batch) {
-        client.prepare(files.len())?;
-        let (prepared, asked) = (client.report(), Instant::now());
-        let answers = infer(&mut client, files, args.top1)?;
+    let patience = Patience { attempts: args.reconnect, ..Patience::default() };
+    let client = PersistentClient::connect(dial, &config, patience)?;
+    let mut asking = Asking { client, args, since, bytes_before: 0, rows: Vec::new() };
+    if by_line {
+        lines::answer_all(&mut asking, args.stock)?;
+    } else {
+        args.images.chunks(args.parameters.batch).try_for_each(|files| asking.answer(files))?;
+    }
+    asking.finish()
+}
+
+/// A session and what it has answered so far.
+struct Asking<'a> {
+    client: PersistentClient<Box<Dialer>>,
+    args: &'a InferArgs,
+    /// When the last answer was there.
+    since: Instant,
+    /// Traffic up to then.
+    bytes_before: u64,
+    rows: Vec<Vec<String>>,
+}
+
+impl Asking<'_> {
+    /// Asks for these images at once, and prints or notes what came.
+    fn answer(&mut self, files: &[PathBuf]) -> Result<(), Failure> {
+        if self.client.prepared(files.len()) == 0 {
+            self.client.prepare(files.len())?;
+        }
+        let (prepared, asked) = (self.client.bytes(), Instant::now());
+        let answers = infer(&mut self.client, files, self.args.top1)?;
         let share = files.len() as u64;
         let seconds_online = asked.elapsed().as_secs_f64() / share as f64;
-        let (bytes, seconds) = (client.report().bytes(), since.elapsed().as_secs_f64() / share as f64);
-        let bytes_online = (bytes - prepared.bytes()) / share;
-        let bytes_total = (bytes - bytes_before) / share;
-        (bytes_before, since) = (bytes, Instant::now());
+        let seconds = self.since.elapsed().as_secs_f64() / share as f64;
+        let bytes = self.client.bytes();
+        let bytes_online = (bytes - prepared) / share;
+        let bytes_total = (bytes - self.bytes_before) / share;
+        (self.bytes_before, self.since) = (bytes, Instant::now());
+        let classes = &self.client.graph().graph().classes;
         for (file, answer) in files.iter().zip(&answers) {
-            let class = answer.class;
-            let (image, class_name) = (file.display().to_string(), classes[class].as_str());
-            let logits = answer.logits.as_deref();
             let prediction = Prediction {
-                image,
-                class,
-                class_name,
-                logits,
+                image: file.display().to_string(),
+                class: answer.class,
+                class_name: &classes[answer.class],
+                logits: answer.logits.as_deref(),
                 bytes_online,
                 bytes_total,
                 seconds_online,
                 seconds,
             };
-            if args.json {
+            if self.args.json {
                 output::json(&prediction)?;
             } else {
-                rows.push(prediction.row());
+                self.rows.push(prediction.row());
             }
         }
+        Ok(())
     }
-    client.close()?;
-    let header = ["image", "class", "MB", "MB online", "seconds", "online"];
-    if args.json { Ok(()) } else { output::text(&output::table(&header, 2, rows)) }
+
+    fn finish(self) -> Result<(), Failure> {
+        self.client.close()?;
+        let header = ["image", "class", "MB", "MB online", "seconds", "online"];
+        if self.args.json { Ok(()) } else { output::text(&output::table(&header, 2, self.rows)) }
+    }
 }
 
 /// Reads the files at the network's size and asks the server.
-fn infer(client: &mut Client, files: &[PathBuf], top1: bool) -> Result<Vec<Answer>, Failure> {
+fn infer(
+    client: &mut PersistentClient<Box<Dialer>>,
+    files: &[PathBuf],
+    top1: bool,
+) -> Result<Vec<Answer>, Failure> {
     let [_, height, width] = client.graph().shape(0);
     let images =
         files.iter().map(|file| images::load(file, [height, width])).collect::<Result<Vec<_>, _>>()?;

@@ -1,183 +1,215 @@
 //! `eqo serve`: the party with the weights.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use eqo_checkpoints::format::Checkpoint;
-use eqo_protocol::session::server::{ServerConfig, serve_connection};
-use eqo_protocol::transport::{Channel, Knock, Listener, Security, TransportConfig};
+use eqo_protocol::transport::{Knock, Listener, Security, TransportConfig};
+use tokio::runtime::Handle;
 
 use crate::args::ServeArgs;
 use crate::exit::{Failure, Kind};
 use crate::{interrupt, party, progress, security};
+use admission::Limits;
+use budget::Budget;
+use door::Door;
+use live::Live;
+use metrics::Metrics;
+use model::{Models, Wishes, check_memory};
+
+mod admission;
+mod budget;
+mod client;
+mod deadline;
+mod door;
+mod drain;
+mod http;
+mod layers;
+mod live;
+mod metrics;
+mod model;
+mod session;
+mod signals;
+mod watch;
 
 /// How soon a stop is noticed.
 const POLL: Duration = Duration::from_millis(100);
 
-/// How long running sessions may go on after a stop.
-const GRACE: Duration = Duration::from_secs(5);
+/// Most clients that are neither served nor wait in the queue.
+const KNOCKING: usize = 64;
+
+/// How long the server leaves the system alone after it could not accept a client.
+const RECOVERY: Duration = Duration::from_millis(200);
 
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
-    let stop = interrupt::watch()?;
-    let checkpoint = Checkpoint::read(&args.checkpoint)?;
-    let (security, address) = security::server(&args.credentials, &args.clients.allow, &args.listen)?;
     let runtime = party::runtime()?;
+    let stop = signals::watch_stop(runtime.handle())?;
+    let (security, address) = security::server(&args.credentials, &args.clients.allow, &args.listen)?;
+    let shared = Arc::new(Shared::new(args, security, runtime.handle())?);
+    signals::watch_reload(runtime.handle(), &shared)?;
     let transport = TransportConfig { timeout: args.timeout, link: args.network };
     let listener = Listener::bind(&address, runtime.handle(), transport)?;
+    let watched = args.observation.metrics.as_deref();
+    let watched = watched
+        .map(|address| http::start(runtime.handle(), address, (&shared, args.observation.dashboard)))
+        .transpose()?;
     progress::line(&format!("listening on {}", listener.local_addr()?));
+    if let Some(watched) = watched {
+        progress::line(&format!("metrics on {watched}"));
+    }
     if args.until_stdin_ends {
         thread::spawn(interrupt::stop_with_stdin);
     }
-    let config = ServerConfig { max_batch: args.max_batch, threads: args.threads, ..ServerConfig::default() };
-    let sessions = args.sessions.unwrap_or(usize::MAX);
-    let counts = Counts { sessions, concurrent: args.concurrent, ..Counts::default() };
-    let server = Server { state: Arc::new(State { checkpoint, config, security, stop, counts }), args };
-    server.accept_until_done(&listener)?;
-    server.finish()
-}
-
-/// What all sessions share.
-struct State {
-    checkpoint: Checkpoint,
-    config: ServerConfig,
-    security: Security,
-    stop: &'static AtomicBool,
-    counts: Counts,
-}
-
-/// Who is there. A client counts as a session once it is let in: strangers cost a handshake and no session's place.
-#[derive(Default)]
-struct Counts {
-    /// Clients that haven't finished their handshake.
-    knocking: AtomicUsize,
-    /// Sessions that were begun, of so many that are asked for.
-    begun: AtomicUsize,
-    sessions: usize,
-    ended: AtomicUsize,
-    /// Sessions that are being served, of so many at the same time.
-    running: AtomicUsize,
-    concurrent: usize,
-    failed: AtomicUsize,
-}
-
-/// Handshakes at the same time, at most.
-const KNOCKING: usize = 64;
-
-struct Server<'a> {
-    state: Arc<State>,
-    args: &'a ServeArgs,
-}
-
-impl Server<'_> {
-    /// Starts a thread for each client, until a stop or the last session asked for.
-    fn accept_until_done(&self, listener: &Listener) -> Result<(), Failure> {
-        let (stop, counts) = (self.state.stop, &self.state.counts);
-        while !stop.load(Ordering::SeqCst) && counts.begun.load(Ordering::SeqCst) < counts.sessions {
-            if counts.running.load(Ordering::SeqCst) >= counts.concurrent
-                || counts.knocking.load(Ordering::SeqCst) >= KNOCKING
-            {
-                thread::sleep(POLL);
-                continue;
-            }
-            let Some(knock) = listener.knock(POLL)? else { continue };
-            self.start(knock)?;
-        }
-        Ok(())
+    accept_until_done(&shared, listener, stop)?;
+    drain::finish(&shared, stop);
+    let [_, failed] = shared.metrics.results();
+    match args.sessions {
+        Some(asked) if failed > 0 => Err(Failure::new(
+            Kind::Peer,
+            format!("{failed} of {asked} sessions failed; the lines above say why"),
+        )),
+        _ => Ok(()),
     }
+}
 
-    fn start(&self, knock: Knock) -> Result<(), Failure> {
-        let state = Arc::clone(&self.state);
-        state.counts.knocking.fetch_add(1, Ordering::SeqCst);
-        let session = move || {
-            let peer = knock.peer();
-            let opened = {
-                let _knocking = Counted(&state.counts.knocking);
-                knock.open(&state.security)
-            };
-            match opened {
-                Ok(channel) => state.serve(channel, peer),
-                Err(error) => tracing::warn!("not let in: {peer}: {error}"),
-            }
+/// What all sessions and the operators' port share.
+struct Shared {
+    since: Instant,
+    runtime: Handle,
+    security: Security,
+    settings: Settings,
+    budget: Budget,
+    models: Arc<Models>,
+    door: Arc<Door>,
+    live: Live,
+    metrics: Metrics,
+    /// Clients that haven't finished their handshake, or are being turned away.
+    knocking: AtomicUsize,
+    /// Clients that were let in: they wait, are served or are being turned away.
+    inside: AtomicUsize,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    /// A client's next message, and its whole handshake.
+    timeout: Duration,
+    /// A session.
+    deadline: Option<Duration>,
+    /// The wait for a session.
+    queue_wait: Duration,
+    /// The sessions that run when the server stops.
+    drain: Duration,
+}
+
+impl Shared {
+    fn new(args: &ServeArgs, security: Security, runtime: &Handle) -> Result<Self, Failure> {
+        let admitted = &args.admission;
+        let sessions = args.sessions.unwrap_or(usize::MAX);
+        let concurrent = admitted.concurrent.min(sessions);
+        let budget = Budget::new(admitted.memory, admitted.stock, admitted.queue);
+        let wishes = Wishes { max_batch: args.max_batch, stock: budget.stock / concurrent as u64 };
+        let models = Arc::new(Models::read(&args.checkpoint, wishes)?);
+        check_memory(&models.current(), budget.memory)?;
+        let limits = Limits {
+            concurrent,
+            per_client: admitted.per_client.unwrap_or(concurrent),
+            queue: admitted.queue,
+            sessions,
+            memory: budget.memory,
+            threads: args.threads,
+            processors: thread::available_parallelism().map_or(1, usize::from),
         };
-        thread::Builder::new().spawn(session).map(drop).map_err(|error| {
-            Failure::new(
-                Kind::Peer,
-                format!("session: start of a thread failed: {error}; raise the limit of threads"),
-            )
+        let settings = Settings {
+            timeout: args.timeout,
+            deadline: admitted.deadline,
+            queue_wait: admitted.queue_wait,
+            drain: admitted.drain,
+        };
+        Ok(Self {
+            since: Instant::now(),
+            runtime: runtime.clone(),
+            security,
+            settings,
+            budget,
+            door: Door::new(limits, Arc::clone(&models)),
+            models,
+            live: Live::default(),
+            metrics: Metrics::new(budget.memory, budget.stock),
+            knocking: AtomicUsize::new(0),
+            inside: AtomicUsize::new(0),
         })
     }
 
-    /// Lets the sessions that are begun end; after a stop only for a while, because a client may never speak again. Whoever is still
-    /// knocking isn't let in any more.
-    fn finish(&self) -> Result<(), Failure> {
-        let (stop, counts, mut deadline) = (self.state.stop, &self.state.counts, None);
-        while counts.ended.load(Ordering::SeqCst) < counts.begun.load(Ordering::SeqCst) {
-            if stop.load(Ordering::SeqCst) && Instant::now() > *deadline.get_or_insert(Instant::now() + GRACE)
-            {
-                return Ok(());
-            }
-            thread::sleep(POLL);
+    /// Reads the checkpoint again for new sessions; one that is no good changes nothing.
+    fn reload(self: &Arc<Self>) {
+        let read = self.models.reload(self.budget.memory);
+        self.metrics.reloaded(read.is_ok());
+        match read {
+            Ok(model) => progress::line(&format!("reloaded: new sessions run graph {}", model.hash)),
+            Err(failure) => progress::line(&format!("not reloaded, the old checkpoint stays: {failure}")),
         }
-        let failed = counts.failed.load(Ordering::SeqCst);
-        match self.args.sessions {
-            Some(asked) if failed > 0 => Err(Failure::new(
-                Kind::Peer,
-                format!("{failed} of {asked} sessions failed; the lines above say why"),
-            )),
-            _ => Ok(()),
-        }
+        self.door.look_again();
     }
-}
 
-impl State {
-    /// One session, once it is its turn; none if all that were asked for are begun.
-    fn serve(&self, channel: Channel, peer: SocketAddr) {
-        let counts = &self.counts;
-        let below = |limit: usize| move |count: usize| (count < limit).then_some(count + 1);
-        let order = Ordering::SeqCst;
-        if counts.begun.fetch_update(order, order, below(counts.sessions)).is_err() {
-            return;
-        }
-        let _begun = Begun(counts);
-        while counts.running.fetch_update(order, order, below(counts.concurrent)).is_err() {
-            if self.stop.load(order) {
-                return;
-            }
-            thread::sleep(POLL);
-        }
-        let _running = Counted(&counts.running);
-        match serve_connection(channel, &self.checkpoint, &self.config) {
-            Ok(report) => {
-                tracing::info!(%peer, bytes = report.bytes(), seconds = report.seconds(), "session done")
-            }
-            Err(error) => {
-                counts.failed.fetch_add(1, order);
-                tracing::warn!("session with {peer}: {error}");
-            }
-        }
+    fn knocks(self: &Arc<Self>) -> Counted {
+        Counted::new(self, |shared| &shared.knocking)
     }
-}
 
-/// A session that is begun; it has ended when this is dropped, and failed if that is by a panic.
-struct Begun<'a>(&'a Counts);
-
-impl Drop for Begun<'_> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.failed.fetch_add(1, Ordering::SeqCst);
-        }
-        self.0.ended.fetch_add(1, Ordering::SeqCst);
+    fn is_inside(self: &Arc<Self>) -> Counted {
+        Counted::new(self, |shared| &shared.inside)
     }
 }
 
 /// Is counted while it lives.
-struct Counted<'a>(&'a AtomicUsize);
+struct Counted {
+    shared: Arc<Shared>,
+    count: fn(&Shared) -> &AtomicUsize,
+}
 
-impl Drop for Counted<'_> {
+impl Counted {
+    fn new(shared: &Arc<Shared>, count: fn(&Shared) -> &AtomicUsize) -> Self {
+        count(shared).fetch_add(1, Ordering::SeqCst);
+        Self { shared: Arc::clone(shared), count }
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        (self.count)(&self.shared).fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Starts a thread for each client, until a stop or the last session asked for. What the system can't do for the moment ends nothing.
+fn accept_until_done(shared: &Arc<Shared>, listener: Listener, stop: &AtomicBool) -> Result<(), Failure> {
+    while !stop.load(Ordering::SeqCst) && !shared.door.is_over() {
+        // What broken sessions left has its time, also where no client comes.
+        shared.models.current().parking.sweep();
+        if shared.knocking.load(Ordering::SeqCst) >= KNOCKING {
+            thread::sleep(POLL);
+            continue;
+        }
+        match listener.knock(POLL) {
+            Ok(None) => {}
+            Ok(Some(knock)) => start(shared, knock),
+            Err(error) if error.is_transient() => {
+                shared.metrics.accept_errors.inc();
+                tracing::warn!("{error}");
+                thread::sleep(RECOVERY);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn start(shared: &Arc<Shared>, knock: Knock) {
+    let (inside, knocking) = (Arc::clone(shared), shared.knocks());
+    let visit = move || session::welcome(&inside, knock, knocking);
+    if let Err(error) = thread::Builder::new().name("session".to_owned()).spawn(visit) {
+        shared.metrics.accept_errors.inc();
+        tracing::warn!("session: start of a thread failed: {error}; raise the limit of threads");
+        thread::sleep(RECOVERY);
     }
 }

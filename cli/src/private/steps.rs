@@ -28,7 +28,8 @@ impl Steps {
         Self { bar: Progress::new("private inference"), names, total, images, done, start: Instant::now() }
     }
 
-    pub(super) fn enter(&self, Entered { scope, bytes }: Entered) {
+    pub(super) fn enter(&self, Entered { scope, before }: Entered) {
+        let bytes = before.bytes();
         let (done, total) = (megabytes(bytes.min(self.total)), megabytes(self.total));
         self.bar.set_with(done, total, &self.note(scope, bytes));
     }

@@ -8,7 +8,7 @@
 //! *Cost* for n factors with t products in all: an exchange of `ceil((n + t) / 8)` bytes each way, 1 round, n OTs in each
 //! direction before.
 
-use super::Party;
+use super::{Party, span};
 use crate::Error;
 use crate::ot::{BitTriples, spread};
 use crate::ring::pack::{pack_bits, unpack_bits};
@@ -29,6 +29,7 @@ pub struct Factors {
 /// # Errors
 /// Those of the channel; [`Error::Config`] if there aren't as many triples as factors.
 pub fn and(party: &mut Party, triples: BitTriples, factors: &Factors) -> Result<Vec<u8>, Error> {
+    let _span = span("and");
     let Factors { x, y, pairs } = factors;
     let count = x.len();
     super::same_length("triples", count, triples.b.len())?;

@@ -22,8 +22,8 @@ use eqo_checkpoints::cost::{Comparison, Joint};
 
 pub use leaves::{ChosenLeaves, OfferedLeaves, leaf_choices, leaf_ots};
 
-use super::Party;
 use super::and::{Factors, and};
+use super::{Party, span};
 use crate::Error;
 use crate::ot::{BitTriples, Ots};
 use crate::ring::pack::packed_bytes;
@@ -67,6 +67,7 @@ pub fn triples(ots: &mut Ots, sections: &[Section]) -> Result<Vec<BitTriples>, E
 /// # Errors
 /// [`Error::Exhausted`]; those of the channel.
 pub fn carry(party: &mut Party, sections: &[Section], shares: &[u64]) -> Result<Vec<bool>, Error> {
+    let _span = span("compare");
     let triples = triples(party.ots, sections)?;
     let leaves = if party.is_server() {
         let count = leaf_ots(sections);

@@ -9,7 +9,7 @@
 //! *Cost* for n elements: conversion `ceil(n / 8)` bytes to the server, `ceil(n(w−1) / 8)` to the client, n OTs sent by the
 //! server; multiplexer `ceil(n / 8)` then `ceil(nw / 8)` each way, n OTs in each direction; 2 rounds each.
 
-use super::{Party, same_length};
+use super::{Party, same_length, span};
 use crate::Error;
 use crate::ot::{ChosenOts, CotShape, OfferedOts, Ots};
 use crate::ring::pack::{BitReader, BitWriter, packed_bytes};
@@ -19,6 +19,7 @@ use crate::ring::pack::{BitReader, BitWriter, packed_bytes};
 /// # Errors
 /// [`Error::Exhausted`]; those of the channel.
 pub fn bit_to_arithmetic(party: &mut Party, bits: &[bool], ring_bits: u32) -> Result<Vec<u64>, Error> {
+    let _span = span("bit to arithmetic");
     if ring_bits == 1 {
         return Ok(bits.iter().copied().map(u64::from).collect());
     }
@@ -35,6 +36,7 @@ pub fn bit_to_arithmetic(party: &mut Party, bits: &[bool], ring_bits: u32) -> Re
 /// # Communication cost
 /// `ceil(n / 8)` bytes to the server, `ceil(n·ring_bits / 8)` to the client; 2 rounds, n OTs sent by the server.
 pub fn bit_products(party: &mut Party, bits: &[bool], ring_bits: u32) -> Result<Vec<u64>, Error> {
+    let _span = span("bit products");
     if party.is_server() {
         let flips = party.channel.recv(packed_bytes(bits.len() as u64) as usize)?;
         let offered = party.ots.offer(bits.len(), &flips)?;
@@ -58,6 +60,7 @@ pub fn multiplex(
     values: &[u64],
     ring_bits: u32,
 ) -> Result<Vec<u64>, Error> {
+    let _span = span("multiplex");
     same_length("values", bits.len(), values.len())?;
     let (chosen, flips) = party.ots.choose(bits.to_vec())?;
     let flips = party.channel.exchange(flips)?;

@@ -13,11 +13,11 @@
 
 use eqo_checkpoints::cost::Comparison;
 
-use super::Party;
 use super::compare::{ChosenLeaves, OfferedLeaves, Section, leaf_choices, leaf_ots, merge, triples};
 use super::multiplier::{
     Bits, Narrow, Pads, recv_client_part, recv_server_part, send_client_part, send_server_part,
 };
+use super::{Party, span};
 use crate::Error;
 use crate::ot::{BitTriples, ChosenOts, CotShape, OfferedOts};
 use crate::ring::mask;
@@ -115,6 +115,7 @@ impl Larger {
         drawn: ClientDrawn,
         lead: &[u64],
     ) -> Result<ClientPrepared, Error> {
+        let _span = span("larger");
         let ClientDrawn { levels, multiplier, betas } = drawn;
         let (chosen, flips) = party.ots.choose(leaf_choices(&self.section, lead))?;
         party.channel.send(flips)?;
@@ -136,6 +137,7 @@ impl Larger {
     /// # Errors
     /// [`Error::Exhausted`]; those of the channel.
     pub fn server_offer(&self, party: &mut Party, drawn: ServerDrawn) -> Result<ServerPrepared, Error> {
+        let _span = span("larger");
         let ServerDrawn { levels, multiplier, betas } = drawn;
         let choices = leaf_ots(&self.section);
         let flips = party.channel.recv(packed_bytes(choices as u64) as usize)?;
@@ -162,6 +164,7 @@ impl Larger {
         prepared: ServerPrepared,
         lead: &[u64],
     ) -> Result<Vec<u64>, Error> {
+        let _span = span("larger");
         let ServerPrepared { leaves, multiplier, common } = prepared;
         let narrow = self.narrow(lead);
         let part = send_server_part(party, &multiplier, (&common.mask, &narrow), self.width())?;
@@ -174,6 +177,7 @@ impl Larger {
     /// # Errors
     /// Those of the channel.
     pub fn client_run(&self, party: &mut Party, prepared: ClientPrepared) -> Result<Vec<u64>, Error> {
+        let _span = span("larger");
         let ClientPrepared { leaves, multiplier, lead, common } = prepared;
         let part = recv_server_part(party, &multiplier, &common.mask, self.width())?;
         let leaves = leaves.recv(party, &self.section)?;

@@ -5,7 +5,7 @@
 //!
 //! *Privacy*: R is uniform and masks one value only. *Cost*: `ceil(n·L / 8)` bytes to the server, 1 round.
 
-use super::Party;
+use super::{Party, span};
 use crate::Error;
 use crate::ring::mask;
 use crate::transport::{PackedRecv, PackedSend};
@@ -18,6 +18,7 @@ const CHUNK: usize = 1 << 12;
 /// # Errors
 /// Those of the channel.
 pub fn send_masked(party: &mut Party, ring_bits: u8, share: &[u64], mask: &[u64]) -> Result<(), Error> {
+    let _span = span("mask");
     if ring_bits == 0 {
         return Ok(());
     }
@@ -36,6 +37,7 @@ pub fn send_masked(party: &mut Party, ring_bits: u8, share: &[u64], mask: &[u64]
 /// # Errors
 /// Those of the channel.
 pub fn add_masked(party: &mut Party, ring_bits: u8, share: &mut [u64]) -> Result<(), Error> {
+    let _span = span("mask");
     if ring_bits == 0 {
         return Ok(());
     }

@@ -12,9 +12,9 @@
 
 use eqo_checkpoints::cost::Comparison;
 
-use super::Party;
 use super::compare::{Section, carry};
 use super::convert::multiplex;
+use super::{Party, span};
 use crate::Error;
 use crate::ring::mask;
 
@@ -23,6 +23,7 @@ use crate::ring::mask;
 /// # Errors
 /// [`Error::Exhausted`]; those of the channel.
 pub fn negative(party: &mut Party, ring: u32, shares: &[u64]) -> Result<Vec<bool>, Error> {
+    let _span = span("sign");
     let comparison = Comparison::carry_only(ring as u8 - 1);
     let section = Section { comparison, elements: shares.len(), saturation_bit: 0 };
     let carries = carry(party, &[section], shares)?;
@@ -34,6 +35,7 @@ pub fn negative(party: &mut Party, ring: u32, shares: &[u64]) -> Result<Vec<bool
 /// # Errors
 /// [`Error::Exhausted`]; those of the channel.
 pub fn relu(party: &mut Party, ring: u32, shares: &[u64]) -> Result<Vec<u64>, Error> {
+    let _span = span("relu");
     let mut positive = negative(party, ring, shares)?;
     if party.is_server() {
         positive.iter_mut().for_each(|bit| *bit = !*bit);
@@ -47,6 +49,7 @@ pub fn relu(party: &mut Party, ring: u32, shares: &[u64]) -> Result<Vec<u64>, Er
 /// # Errors
 /// [`Error::Exhausted`]; those of the channel.
 pub fn max_pool(party: &mut Party, (ring, size): (u32, usize), windows: &[u64]) -> Result<Vec<u64>, Error> {
+    let _span = span("max pool");
     let candidates: Vec<Vec<[u64; 2]>> =
         windows.chunks_exact(size).map(|window| window.iter().map(|&x| [x, 0]).collect()).collect();
     let winners = tournament(party, (ring, 0), candidates)?;
@@ -64,6 +67,7 @@ pub fn argmax(
     place_bits: u32,
     rows: &[u64],
 ) -> Result<Vec<u64>, Error> {
+    let _span = span("argmax");
     let server = u64::from(party.is_server());
     let place = |(place, &value): (usize, &u64)| [value, server * place as u64];
     let candidates: Vec<Vec<[u64; 2]>> =

@@ -5,7 +5,7 @@
 
 use eqo_checkpoints::arith::to_signed;
 
-use super::Party;
+use super::{Party, span};
 use crate::Error;
 use crate::ring::pack::{BitReader, BitWriter, packed_bytes};
 
@@ -18,6 +18,7 @@ pub fn open(
     ring: impl Fn(usize) -> u8,
     shares: &[u64],
 ) -> Result<Option<Vec<i64>>, Error> {
+    let _span = span("open");
     let bits: u64 = (0..shares.len()).map(|j| u64::from(ring(j))).sum();
     if party.is_server() {
         let mut message = BitWriter::with_capacity(bits);

@@ -18,7 +18,7 @@ use eqo_checkpoints::arith::code_bit;
 use eqo_checkpoints::graph::Conv;
 use eqo_checkpoints::winograd::Algorithm;
 
-use super::Party;
+use super::{Party, span};
 use crate::Error;
 use crate::ot::{ChosenOts, Correlation, CotShape, OfferedOts};
 use crate::ring::pack::packed_bytes;
@@ -81,6 +81,7 @@ impl<'c> Products<'c> {
     /// # Errors
     /// Those of the channel.
     pub fn client(&self, party: &mut Party, drawn: OfferedOts, rows: &[u64]) -> Result<Vec<u64>, Error> {
+        let _span = span("products");
         let mut products = self.offset_products(rows);
         let correlation = |ot: usize| {
             let at = self.weight_bit(ot);
@@ -97,6 +98,7 @@ impl<'c> Products<'c> {
     /// # Errors
     /// Those of the channel.
     pub fn server(&self, party: &mut Party, drawn: ChosenOts) -> Result<Vec<u64>, Error> {
+        let _span = span("products");
         let mut products = vec![0; self.taps() * self.conv.out_channels * self.lanes];
         let shape = |ot: usize| CotShape { lanes: self.lanes, bits: self.payload_bits(&self.weight_bit(ot)) };
         let accumulate =
@@ -107,6 +109,7 @@ impl<'c> Products<'c> {
 
     /// Products of codes and rows that one party knows, arranged as in [`Products::client`].
     pub fn plain(&self, codes: &[i8], rows: &[u64]) -> Vec<u64> {
+        let _span = span("plain products");
         let Conv { in_channels, out_channels, .. } = *self.conv;
         let mut products = vec![0; self.taps() * out_channels * self.lanes];
         for (index, &code) in codes.iter().enumerate() {

@@ -15,9 +15,9 @@
 
 use eqo_checkpoints::cost::Comparison;
 
-use super::Party;
 use super::compare::{Section, carry};
 use super::convert::{bit_products, bit_to_arithmetic};
+use super::{Party, span};
 use crate::Error;
 use crate::ring::mask;
 
@@ -30,6 +30,7 @@ pub fn extend_known_msb(
     (from, to): (u32, u32),
     shares: &[u64],
 ) -> Result<Vec<u64>, Error> {
+    let _span = span("extend");
     if to <= from {
         return Ok(shares.to_vec());
     }
@@ -51,6 +52,7 @@ pub fn extend_signed(
     (from, to): (&[(u32, usize)], u32),
     shares: &[u64],
 ) -> Result<Vec<u64>, Error> {
+    let _span = span("extend");
     let widths = || from.iter().flat_map(|&(bits, count)| std::iter::repeat_n(bits, count));
     let server = u64::from(party.is_server());
     let half = |bits: u32| server << (bits - 1);
@@ -77,6 +79,7 @@ pub fn truncate_and_reduce(
     (ring, shift): (u32, u32),
     shares: &[u64],
 ) -> Result<Vec<u64>, Error> {
+    let _span = span("truncate");
     let carries = carry(party, &low_bits(shift, shares.len()), shares)?;
     let carries = bit_to_arithmetic(party, &carries, ring - shift)?;
     let shifted = shares.iter().map(|share| (share & mask(ring)) >> shift);

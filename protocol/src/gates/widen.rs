@@ -11,8 +11,8 @@
 use rand::RngExt;
 use zeroize::Zeroizing;
 
-use super::Party;
 use super::multiplier::Bits;
+use super::{Party, span};
 use crate::Error;
 use crate::ot::{ChosenOts, CotShape, OfferedOts};
 use crate::ring::pack::{BitReader, BitWriter, pack_bits, packed_bytes, unpack_bits};
@@ -55,6 +55,7 @@ impl Widening {
     /// # Errors
     /// Those of the channel.
     pub fn server_correct(&self, party: &mut Party, ots: OfferedOts) -> Result<Wraps, Error> {
+        let _span = span("widen");
         let (count, width) = (self.wraps(), self.room());
         let own = Bits::new((0..count).map(|_| party.rng.random()).collect());
         let mut product = Zeroizing::new(Vec::with_capacity(count));
@@ -79,6 +80,7 @@ impl Widening {
     /// # Errors
     /// Those of the channel.
     pub fn client_correct(&self, party: &mut Party, ots: ChosenOts) -> Result<Wraps, Error> {
+        let _span = span("widen");
         let (count, width) = (self.wraps(), self.room());
         let own = Bits::new(ots.choices().to_vec());
         let message = party.channel.recv(packed_bytes(count as u64 * u64::from(width)) as usize)?;
@@ -103,6 +105,7 @@ impl Widening {
     /// # Errors
     /// Those of the channel.
     pub fn run(&self, party: &mut Party, wraps: Wraps, mut shares: Vec<u64>) -> Result<Vec<u64>, Error> {
+        let _span = span("widen");
         if self.room() == 0 {
             return Ok(shares);
         }

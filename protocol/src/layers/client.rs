@@ -1,13 +1,15 @@
 //! The client's walk over the graph. It knows nothing but the public graph.
 
-use eqo_checkpoints::cost::windows;
+use std::ops::Range;
+
+use eqo_checkpoints::cost::{needs_end, windows};
 use eqo_checkpoints::graph::{CheckedGraph, NodeId, Op};
 use eqo_checkpoints::layout::sum_pool;
 use rand::Rng;
 
 use super::linear::{Activation, Convolution};
 use super::pooling::{self, Pooling};
-use super::{Enter, Shares, enter, extend_stock, last_uses, ots_of};
+use super::{Enter, NODES, Shares, end_window, enter, extend_stock, last_uses, ots_of};
 use crate::Error;
 use crate::gates::Party;
 use crate::gates::mask::send_masked;
@@ -62,51 +64,80 @@ enum Ready {
     Pooling(pooling::ClientReady),
 }
 
-/// The client's shares of all tensors while it prepares: masks, and what follows from them.
+/// The client's part of an inference that is being prepared, window by window. What a broken connection interrupts is the window
+/// at hand and no other: a window is added once it is whole, and what was drawn for one that isn't is gone.
+pub struct ClientPreparation {
+    batch: usize,
+    /// Windows that are whole.
+    windows: usize,
+    image: Shares,
+    activations: Vec<Masked>,
+    masks: Masks,
+}
+
+/// The client's shares of the tensors so far: masks, and what follows from them.
 struct Masks {
     shares: Vec<Shares>,
     last_use: Vec<NodeId>,
 }
 
 impl Client<'_> {
-    /// Prepares an inference of `batch` images together with the server.
+    /// An inference of `batch` images of which nothing is prepared.
+    pub fn begin(&self, batch: usize) -> ClientPreparation {
+        let masks = Masks { shares: Vec::new(), last_use: last_uses(self.graph) };
+        ClientPreparation { batch, windows: 0, image: Shares::default(), activations: Vec::new(), masks }
+    }
+
+    /// Prepares, together with the server, the windows that aren't yet.
     ///
     /// # Errors
-    /// Those of the channel and the OTs.
+    /// Those of the channel and the OTs; the windows before are kept.
     pub fn prepare(
         &self,
         party: &mut Party,
-        batch: usize,
+        preparation: &mut ClientPreparation,
         entered: &mut Enter,
-    ) -> Result<ClientMaterial, Error> {
-        let mut masks = Masks { shares: Vec::new(), last_use: last_uses(self.graph) };
-        let mut activations = Vec::new();
-        let mut image = Shares::default();
-        for window in windows(self.graph, batch) {
-            enter(party, entered, Scope::OtExtension);
-            extend_stock(party, ots_of(self.graph, window.clone(), batch))?;
-            let mut drawn = Vec::new();
-            for node in window.clone() {
-                enter(party, entered, Scope::Offline(node));
-                drawn.extend(self.draw(party, node, batch)?);
-            }
-            let (mut drawn, mut chosen) = (drawn.into_iter(), Vec::new());
-            for node in window {
-                enter(party, entered, Scope::Offline(node));
-                let (share, state) = self.share(party, node, batch, (&mut drawn, &masks.shares))?;
-                if node == 0 {
-                    image = share.clone();
-                }
-                chosen.extend(state.map(|state| (node, state, share.clone())));
-                masks.push(share);
-            }
-            for (node, state, mask) in chosen {
-                enter(party, entered, Scope::Offline(node));
-                activations.push(Masked { node, ready: state.correct(party)?, mask });
-            }
+    ) -> Result<(), Error> {
+        for window in windows(self.graph, preparation.batch).into_iter().skip(preparation.windows) {
+            let done = preparation.masks.shares.len();
+            let ready = self.window(party, window, preparation, entered);
+            let ready = ready.inspect_err(|_| preparation.masks.shares.truncate(done))?;
+            preparation.add(ready);
         }
-        let logits = masks.shares.pop().unwrap_or_default();
-        Ok(ClientMaterial { image, activations, logits })
+        Ok(())
+    }
+
+    /// One window. The masks of its nodes are added at once, for the nodes after them.
+    fn window(
+        &self,
+        party: &mut Party,
+        window: Range<NodeId>,
+        preparation: &mut ClientPreparation,
+        entered: &mut Enter,
+    ) -> Result<Vec<Masked>, Error> {
+        let (batch, masks) = (preparation.batch, &mut preparation.masks.shares);
+        enter(party, entered, Scope::OtExtension);
+        extend_stock(party, ots_of(self.graph, window.clone(), batch))?;
+        let mut drawn = Vec::new();
+        for node in window.clone() {
+            enter(party, entered, Scope::Offline(node));
+            drawn.extend(self.draw(party, node, batch)?);
+        }
+        let (mut drawn, mut chosen) = (drawn.into_iter(), Vec::new());
+        let needs_end = needs_end(self.graph, window.clone(), batch);
+        for node in window {
+            enter(party, entered, Scope::Offline(node));
+            let (share, state) = self.share(party, node, batch, (&mut drawn, masks))?;
+            chosen.extend(state.map(|state| (node, state, share.clone())));
+            masks.push(share);
+        }
+        let mut ready = Vec::new();
+        for (node, state, mask) in chosen {
+            enter(party, entered, Scope::Offline(node));
+            ready.push(Masked { node, ready: state.correct(party)?, mask });
+        }
+        end_window(party, needs_end)?;
+        Ok(ready)
     }
 
     /// The client's shares of the logits, `[batch][classes]` and one pixel, from `pixel − offset` of every image
@@ -230,12 +261,39 @@ impl Ready {
     }
 }
 
-impl Masks {
-    fn push(&mut self, share: Shares) {
-        let id = self.shares.len();
-        self.shares.push(share);
-        for (earlier, _) in self.last_use.iter().enumerate().filter(|(_, last)| **last == id) {
-            self.shares[earlier] = Shares::default();
+impl ClientPreparation {
+    /// Images of the inference.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Windows that are prepared.
+    pub fn windows(&self) -> usize {
+        self.windows
+    }
+
+    /// A window is whole: what no later node reads is forgotten.
+    fn add(&mut self, ready: Vec<Masked>) {
+        if self.windows == 0 {
+            self.image.clone_from(&self.masks.shares[0]);
         }
+        self.windows += 1;
+        self.activations.extend(ready);
+        let Masks { shares, last_use } = &mut self.masks;
+        let done = shares.len();
+        for (share, _) in shares.iter_mut().zip(last_use).filter(|(_, last)| **last < done) {
+            *share = Shares::default();
+        }
+    }
+
+    /// The prepared inference.
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`] while nodes are missing.
+    pub fn finish(mut self) -> Result<ClientMaterial, Error> {
+        let (needed, available) = (self.masks.last_use.len(), self.masks.shares.len());
+        let logits = self.masks.shares.pop().filter(|_| available == needed);
+        let logits = logits.ok_or(Error::Exhausted { what: NODES, needed, available })?;
+        Ok(ClientMaterial { image: self.image, activations: self.activations, logits })
     }
 }

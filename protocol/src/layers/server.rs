@@ -1,13 +1,15 @@
 //! The server's walk over the graph: its weights choose, and meet masked activations in the clear.
 
-use eqo_checkpoints::cost::windows;
+use std::ops::Range;
+
+use eqo_checkpoints::cost::{needs_end, windows};
 use eqo_checkpoints::graph::{CheckedGraph, NodeId, Op};
 use eqo_checkpoints::layout::sum_pool;
 use eqo_checkpoints::weights::{LayerWeights, Weights};
 
 use super::linear::{Activation, Convolution, add};
 use super::pooling::{self, Pooling, ServerOffered, ServerReady};
-use super::{Enter, Shares, enter, extend_stock, last_uses, ots_of};
+use super::{Enter, NODES, Shares, end_window, enter, extend_stock, last_uses, ots_of};
 use crate::Error;
 use crate::gates::Party;
 use crate::gates::mask::add_masked;
@@ -22,8 +24,15 @@ pub struct Server<'w> {
 }
 
 /// The server's part of a prepared inference. It serves once: [`Server::infer`] takes it by value.
-pub struct ServerMaterial {
+pub struct ServerMaterial(ServerPreparation);
+
+/// The server's part of an inference that is being prepared, window by window; what a broken connection interrupts is the window at
+/// hand and no other.
+pub struct ServerPreparation {
     batch: usize,
+    /// Windows that are whole, of `all`.
+    windows: usize,
+    all: Vec<Range<NodeId>>,
     /// For each convolution and max pooling.
     nodes: Vec<Option<Node>>,
 }
@@ -64,36 +73,57 @@ impl<'w> Server<'w> {
         Self { graph, layers: graph.nodes().iter().map(|node| weights.layers.get(&node.name)).collect() }
     }
 
-    /// Prepares an inference of `batch` images together with the client.
+    /// An inference of `batch` images of which nothing is prepared.
+    pub fn begin(&self, batch: usize) -> ServerPreparation {
+        let nodes = self.graph.nodes().iter().map(|_| None).collect();
+        ServerPreparation { batch, windows: 0, all: windows(self.graph, batch), nodes }
+    }
+
+    /// Prepares, together with the client, the windows that aren't yet.
     ///
     /// # Errors
-    /// [`Error::Config`] for a convolution without weights; those of the channel and the OTs.
+    /// [`Error::Config`] for a convolution without weights; those of the channel and the OTs. The windows before are kept.
     pub fn prepare(
         &self,
         party: &mut Party,
+        preparation: &mut ServerPreparation,
+        entered: &mut Enter,
+    ) -> Result<(), Error> {
+        while let Some(window) = preparation.all.get(preparation.windows) {
+            let ready = self.window(party, window.clone(), preparation.batch, entered)?;
+            preparation.windows += 1;
+            ready.into_iter().for_each(|(node, ready)| preparation.nodes[node] = Some(ready));
+        }
+        Ok(())
+    }
+
+    fn window(
+        &self,
+        party: &mut Party,
+        window: Range<NodeId>,
         batch: usize,
         entered: &mut Enter,
-    ) -> Result<ServerMaterial, Error> {
-        let mut nodes: Vec<Option<Node>> = self.graph.nodes().iter().map(|_| None).collect();
-        for window in windows(self.graph, batch) {
-            enter(party, entered, Scope::OtExtension);
-            extend_stock(party, ots_of(self.graph, window.clone(), batch))?;
-            let mut drawn = Vec::new();
-            for node in window {
-                enter(party, entered, Scope::Offline(node));
-                drawn.extend(self.draw(party, node, batch)?.map(|drawn| (node, drawn)));
-            }
-            let mut offered = Vec::new();
-            for (node, drawn) in drawn {
-                enter(party, entered, Scope::Offline(node));
-                offered.push((node, drawn.offer(party)?));
-            }
-            for (node, offered) in offered {
-                enter(party, entered, Scope::Offline(node));
-                nodes[node] = Some(offered.correct(party)?);
-            }
+    ) -> Result<Vec<(NodeId, Node)>, Error> {
+        enter(party, entered, Scope::OtExtension);
+        extend_stock(party, ots_of(self.graph, window.clone(), batch))?;
+        let needs_end = needs_end(self.graph, window.clone(), batch);
+        let mut drawn = Vec::new();
+        for node in window {
+            enter(party, entered, Scope::Offline(node));
+            drawn.extend(self.draw(party, node, batch)?.map(|drawn| (node, drawn)));
         }
-        Ok(ServerMaterial { batch, nodes })
+        let mut offered = Vec::new();
+        for (node, drawn) in drawn {
+            enter(party, entered, Scope::Offline(node));
+            offered.push((node, drawn.offer(party)?));
+        }
+        let mut ready = Vec::new();
+        for (node, offered) in offered {
+            enter(party, entered, Scope::Offline(node));
+            ready.push((node, offered.correct(party)?));
+        }
+        end_window(party, needs_end)?;
+        Ok(ready)
     }
 
     /// The server's shares of the logits, `[batch][classes]` and one pixel.
@@ -106,21 +136,20 @@ impl<'w> Server<'w> {
         material: ServerMaterial,
         entered: &mut Enter,
     ) -> Result<Shares, Error> {
+        let ServerMaterial(ServerPreparation { batch, nodes, .. }) = material;
         let last_use = last_uses(self.graph);
         let mut shares: Vec<Shares> = Vec::with_capacity(last_use.len());
-        for (id, prepared) in material.nodes.into_iter().enumerate() {
+        for (id, prepared) in nodes.into_iter().enumerate() {
             enter(party, entered, Scope::Node(id));
             let output = match (&self.graph.nodes()[id].op, prepared) {
                 (Op::Input(_), _) => {
                     // The client knows the pixels: the server's share is zero before it is masked.
-                    let pixels = self.graph.shape(0).iter().product::<usize>() * material.batch;
+                    let pixels = self.graph.shape(0).iter().product::<usize>() * batch;
                     let mut masked = Shares::new(vec![0; pixels]);
                     add_masked(party, self.graph.extension_bits(0), &mut masked)?;
                     masked
                 }
-                (Op::Conv(_), Some(Node::Conv(node))) => {
-                    self.conv(party, (id, material.batch), node, &shares)?
-                }
+                (Op::Conv(_), Some(Node::Conv(node))) => self.conv(party, (id, batch), node, &shares)?,
                 (Op::MaxPool(pool), Some(Node::MaxPool(ready))) => {
                     let mut masked = ready.run(party, &shares[pool.input])?;
                     add_masked(party, self.graph.extension_bits(id), &mut masked)?;
@@ -201,6 +230,46 @@ impl<'w> Server<'w> {
             found: "none".to_owned(),
             next: "take graph and weights from one checkpoint",
         })
+    }
+}
+
+impl ServerPreparation {
+    /// Images of the inference.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Windows that are prepared.
+    pub fn windows(&self) -> usize {
+        self.windows
+    }
+
+    /// Forgets all windows but the first `windows`.
+    pub fn keep(&mut self, windows: usize) {
+        self.windows = self.windows.min(windows);
+        for forgotten in &self.all[self.windows..] {
+            self.nodes[forgotten.clone()].fill_with(|| None);
+        }
+    }
+
+    /// The prepared inference.
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`] while nodes are missing.
+    pub fn finish(self) -> Result<ServerMaterial, Error> {
+        match self.all.get(self.windows) {
+            None => Ok(ServerMaterial(self)),
+            Some(window) => {
+                Err(Error::Exhausted { what: NODES, needed: self.nodes.len(), available: window.start })
+            }
+        }
+    }
+}
+
+impl ServerMaterial {
+    /// Back to a preparation, for a client that missed its end.
+    pub fn reopen(self) -> ServerPreparation {
+        self.0
     }
 }
 

@@ -1,17 +1,24 @@
 //! The client's session. It knows the public graph and never sees a weight.
 
-use eqo_checkpoints::cost::Answer;
-use eqo_checkpoints::graph::{CheckedGraph, Graph, MAX_GRAPH_JSON};
+mod opening;
+mod persistent;
 
-use super::handshake::{Confirmation, Hello, Request, Verdict, Welcome, other_graph};
-use super::stock::Stock;
-use super::{Clock, Log, limits, reveal};
+use eqo_checkpoints::cost::Answer;
+use eqo_checkpoints::graph::CheckedGraph;
+
+use super::handshake::Request;
+use super::holdings::ClientStock;
+use super::parking::Ticket;
+use super::{Log, reveal};
 use crate::gates::Party;
 use crate::layers::{self, ClientMaterial, Entered, Shares};
 use crate::ot::{OtKind, Ots};
 use crate::report::Report;
 use crate::transport::{Channel, Scope};
 use crate::{Error, PartyRng, Role};
+
+pub use opening::{Resumed, connect};
+pub use persistent::{Patience, PersistentClient};
 
 /// What a client asks for.
 #[derive(Clone, Copy, Debug)]
@@ -30,72 +37,23 @@ impl Default for ClientConfig {
     }
 }
 
-/// A session with a server.
+/// A session with a server. It outlives a broken connection ([`Client::resume`]).
 pub struct Client {
+    config: ClientConfig,
     graph: CheckedGraph,
+    ticket: Ticket,
     channel: Channel,
     ots: Ots,
     rng: PartyRng,
     max_batch: usize,
     max_prepared: usize,
-    stock: Stock<ClientMaterial>,
+    stock: ClientStock,
     log: Log,
     watch: Option<Box<Watch>>,
 }
 
 /// Is told of every part of the protocol that begins.
 type Watch = dyn FnMut(Entered) + Send;
-
-/// Agrees with the server on version, parameters and graph, and runs the base OTs.
-///
-/// # Errors
-/// [`Error::PeerData`] for a peer that speaks another protocol, [`Error::PeerIncompatible`] for another version, OT kind or
-/// graph, [`Error::PeerGraph`] for a graph that can't be run; those of the channel.
-pub fn connect(mut channel: Channel, config: &ClientConfig) -> Result<Client, Error> {
-    let clock = Clock::start();
-    Hello { ot: config.ot.code() }.send(&mut channel)?;
-    let welcome = Welcome::recv(&mut channel)?;
-    if welcome.verdict != Verdict::Accepted {
-        return Err(Error::PeerIncompatible {
-            what: "kind of OT",
-            ours: config.ot.name().to_owned(),
-            theirs: "a refusal".to_owned(),
-            next: "propose a kind of OT that the server allows",
-        });
-    }
-    let graph = recv_graph(&mut channel)?;
-    let hash = graph.graph_hash();
-    let expected = config.expected_graph.unwrap_or(hash);
-    let verdict = if expected == hash { Verdict::Accepted } else { Verdict::OtherGraph };
-    Confirmation { verdict, graph_hash: expected }.send(&mut channel)?;
-    if verdict != Verdict::Accepted {
-        return Err(other_graph(&expected, Some(&hash)));
-    }
-    let max_batch = limits::largest_batch(&graph, (welcome.max_batch as usize).min(limits::MAX_BATCH))?;
-    let mut log = Log::new(config.ot, clock);
-    let mut rng = PartyRng::from_os()?;
-    log.clock.enter(Scope::BaseOt);
-    let mut ots = Ots::setup(&mut channel, Role::Client, config.ot, &mut rng)?;
-    ots.set_threads(config.threads);
-    log.clock.enter(Scope::Handshake);
-    let max_prepared = (welcome.max_prepared as usize).min(limits::most_prepared(&graph));
-    Ok(Client { graph, channel, ots, rng, max_batch, max_prepared, stock: Stock::new(), log, watch: None })
-}
-
-fn recv_graph(channel: &mut Channel) -> Result<CheckedGraph, Error> {
-    let json = channel.recv_bounded(MAX_GRAPH_JSON)?;
-    let unusable = |source| Error::PeerGraph { source: Box::new(source) };
-    let graph = Graph::from_json(&json).and_then(Graph::check).map_err(unusable)?;
-    if graph.graph().to_json().as_bytes() == json {
-        return Ok(graph);
-    }
-    Err(Error::PeerData {
-        scope: Scope::Handshake,
-        what: "the graph",
-        expected: "canonical JSON",
-        found: "another spelling".to_owned(),
-    })
-}
 
 impl Client {
     /// The public graph of the server's network.
@@ -119,7 +77,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Config`] for a batch that is too large, or more images than the server lets a client prepare; those of the
-    /// channel and the OTs, after which the session can only be dropped.
+    /// channel and the OTs, after which the session can only be resumed or dropped.
     ///
     /// # Communication cost
     /// [`eqo_checkpoints::cost::Forecast::prepare`] foretells it exactly.
@@ -137,8 +95,8 @@ impl Client {
         let request = Request::Prepare(batch);
         self.log.begin(request);
         request.send(&mut self.channel)?;
-        let material = self.make(batch)?;
-        self.stock.put(batch, material);
+        let (serial, material) = self.make(batch)?;
+        self.stock.put((serial, batch), material);
         self.log.finish();
         Ok(())
     }
@@ -180,7 +138,7 @@ impl Client {
         classes.iter().flatten().map(class).collect()
     }
 
-    /// Traffic and time so far, by scope.
+    /// Traffic and time of this connection so far, by scope.
     pub fn report(&self) -> Report {
         self.log.report(&self.channel, &self.graph)
     }
@@ -206,7 +164,7 @@ impl Client {
         request.send(&mut self.channel)?;
         let material = match self.stock.take(batch) {
             Some(material) => material,
-            None => self.make(batch)?,
+            None => self.make(batch)?.1,
         };
         let pixels = centred(&self.graph, images);
         let Self { graph, channel, ots, rng, log, watch, .. } = self;
@@ -218,10 +176,22 @@ impl Client {
         Ok(values.chunks_exact((values.len() / batch).max(1)).map(<[i64]>::to_vec).collect())
     }
 
-    fn make(&mut self, batch: usize) -> Result<ClientMaterial, Error> {
-        let Self { graph, channel, ots, rng, log, watch, .. } = self;
+    /// A prepared inference and its serial number. What a broken connection leaves of it is kept.
+    fn make(&mut self, batch: usize) -> Result<(u64, ClientMaterial), Error> {
+        let Self { graph, channel, ots, rng, log, watch, stock, .. } = self;
+        let side = layers::Client { graph };
+        let mut begun = stock.begin(batch, || side.begin(batch));
         let mut party = Party { role: Role::Client, channel, ots, rng };
-        layers::Client { graph }.prepare(&mut party, batch, &mut |entered| note(log, watch, entered))
+        let mut entered = |entered| note(log, watch, entered);
+        match side.prepare(&mut party, &mut begun.preparation, &mut entered) {
+            Ok(()) => Ok((begun.serial, begun.preparation.finish()?)),
+            Err(error) => {
+                if begun.preparation.windows() > 0 {
+                    stock.interrupt(begun);
+                }
+                Err(error)
+            }
+        }
     }
 
     fn check_batch(&self, batch: usize) -> Result<(), Error> {

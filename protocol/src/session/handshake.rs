@@ -2,29 +2,39 @@
 
 use eqo_checkpoints::cost::{Answer, CONFIRMATION_BYTES, HELLO_BYTES, REQUEST_BYTES, WELCOME_BYTES};
 
+use super::parking::Ticket;
 use crate::Error;
-use crate::error::hex;
+use crate::error::{Unserved, hex};
 use crate::transport::{Channel, Scope};
 
 const MAGIC: [u8; 6] = *b"EQO2PC";
 
 /// Both parties must speak the same version.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 
 /// Client to server.
 pub(super) struct Hello {
     /// The code of the kind of OT that the client proposes.
     pub(super) ot: u8,
+    /// Of the session that it comes back to.
+    pub(super) ticket: Ticket,
 }
 
 /// What a party makes of the other's message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
+    /// A new session.
     Accepted,
     /// The server doesn't run this kind of OT.
     OtRefused,
     /// The client expected another graph.
     OtherGraph,
+    /// The session that the client came back to.
+    Resumed,
+    /// The server has too many clients.
+    Busy,
+    /// The server is about to stop.
+    Draining,
 }
 
 /// Server to client.
@@ -32,6 +42,8 @@ pub(super) struct Welcome {
     pub(super) verdict: Verdict,
     pub(super) max_batch: u32,
     pub(super) max_prepared: u32,
+    /// By which the client may come back.
+    pub(super) ticket: Ticket,
 }
 
 /// Client to server.
@@ -44,13 +56,14 @@ impl Hello {
     pub(super) fn send(&self, channel: &mut Channel) -> Result<(), Error> {
         let mut message = greeting();
         message.push(self.ot);
+        message.extend(self.ticket);
         channel.send(message)
     }
 
     pub(super) fn recv(channel: &mut Channel) -> Result<Self, Error> {
         let message = channel.recv(HELLO_BYTES)?;
         let rest = after_greeting(&message)?;
-        Ok(Self { ot: rest[0] })
+        Ok(Self { ot: rest[0], ticket: ticket(&rest[1..]) })
     }
 }
 
@@ -60,6 +73,7 @@ impl Welcome {
         message.push(self.verdict as u8);
         message.extend(self.max_batch.to_le_bytes());
         message.extend(self.max_prepared.to_le_bytes());
+        message.extend(self.ticket);
         channel.send(message)
     }
 
@@ -67,7 +81,8 @@ impl Welcome {
         let message = channel.recv(WELCOME_BYTES)?;
         let rest = after_greeting(&message)?;
         let number = |at: usize| u32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
-        Ok(Self { verdict: Verdict::read(rest[0])?, max_batch: number(1), max_prepared: number(5) })
+        let (max_batch, max_prepared) = (number(1), number(5));
+        Ok(Self { verdict: Verdict::read(rest[0])?, max_batch, max_prepared, ticket: ticket(&rest[9..]) })
     }
 }
 
@@ -143,20 +158,39 @@ pub(super) fn other_graph(ours: &[u8; 32], theirs: Option<&[u8; 32]>) -> Error {
     }
 }
 
+impl From<Unserved> for Verdict {
+    fn from(reason: Unserved) -> Self {
+        match reason {
+            Unserved::Busy => Self::Busy,
+            Unserved::Draining => Self::Draining,
+        }
+    }
+}
+
 impl Verdict {
     fn read(byte: u8) -> Result<Self, Error> {
         match byte {
             0 => Ok(Self::Accepted),
             1 => Ok(Self::OtRefused),
             2 => Ok(Self::OtherGraph),
+            3 => Ok(Self::Resumed),
+            4 => Ok(Self::Busy),
+            5 => Ok(Self::Draining),
             _ => Err(Error::PeerData {
                 scope: Scope::Handshake,
                 what: "a verdict",
-                expected: "0, 1 or 2",
+                expected: "0 to 5",
                 found: byte.to_string(),
             }),
         }
     }
+}
+
+/// The first bytes of what follows.
+fn ticket(bytes: &[u8]) -> Ticket {
+    let mut ticket = Ticket::default();
+    ticket.copy_from_slice(&bytes[..size_of::<Ticket>()]);
+    ticket
 }
 
 fn greeting() -> Vec<u8> {

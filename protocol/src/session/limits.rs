@@ -29,7 +29,7 @@ const MAX_OTS: u64 = 1 << 27;
 ///
 /// # Errors
 /// [`Error::Config`] if not even one image fits, or `wanted` is no batch size.
-pub(super) fn largest_batch(graph: &CheckedGraph, wanted: usize) -> Result<usize, Error> {
+pub fn largest_batch(graph: &CheckedGraph, wanted: usize) -> Result<usize, Error> {
     let mut batch = wanted;
     while batch > 1 && batch <= MAX_BATCH && check(graph, batch).is_err() {
         batch /= 2;
@@ -39,8 +39,12 @@ pub(super) fn largest_batch(graph: &CheckedGraph, wanted: usize) -> Result<usize
 
 /// Images that a session may keep prepared, of one inference or several.
 pub(super) fn most_prepared(graph: &CheckedGraph) -> usize {
-    let bytes: usize = (0..graph.nodes().len()).map(|id| prepared_bytes(graph, id)).sum();
-    MAX_PREPARED / bytes.max(1)
+    MAX_PREPARED / image_bytes(graph).max(1)
+}
+
+/// What a party keeps of a prepared inference for each image.
+pub(super) fn image_bytes(graph: &CheckedGraph) -> usize {
+    (0..graph.nodes().len()).map(|id| prepared_bytes(graph, id)).sum()
 }
 
 /// What a party keeps of a node for one image: masks and shares of 8 bytes, and for each activation what its
@@ -136,7 +140,7 @@ fn check_conv(graph: &CheckedGraph, id: NodeId, conv: &Conv, batch: usize) -> Re
 }
 
 /// The most elements of node outputs that are held at any time.
-fn most_held(graph: &CheckedGraph, batch: usize) -> usize {
+pub(super) fn most_held(graph: &CheckedGraph, batch: usize) -> usize {
     let last_uses = last_uses(graph);
     let size = |id| graph.shape(id).iter().product::<usize>() * batch;
     let (mut held, mut most) = (0, 0);

@@ -6,15 +6,17 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
+use super::closer::Closer;
 use super::frame::{End, Frame, MAX_FRAME, read_frames, split, write_frames};
 use super::outbox::Outbox;
 use super::pool::Pool;
 use super::wait::{Stop, pull, push};
 use super::{Link, Meter, Scope};
 use crate::Error;
+
+mod ended;
 
 /// How many frames may wait in each direction between the party's thread and the connection.
 pub const QUEUE_FRAMES: usize = 8;
@@ -46,8 +48,7 @@ pub struct Channel {
     timeout: Duration,
     outbox: Outbox,
     inbox: mpsc::Receiver<Result<Frame, End>>,
-    reader: AbortHandle,
-    writer: AbortHandle,
+    closer: Closer,
     written: std_mpsc::Receiver<std::io::Result<()>>,
     meter: Meter,
     pool: Pool,
@@ -65,18 +66,27 @@ impl Channel {
         let (done, written) = std_mpsc::channel();
         let (outbox, to_write) = open_outbox(config.link, &done);
         let pool = Pool::default();
-        let reader = runtime.spawn(read_frames(input, read, pool.clone())).abort_handle();
-        let used = pool.clone();
+        let (used, filled) = (pool.clone(), pool.clone());
         let writing = async move {
             // The receiver may be gone: nobody is left to hear about it.
             let _ = done.send(write_frames(output, to_write, used).await);
         };
         let writer = runtime.spawn(writing).abort_handle();
+        let other_half = writer.clone();
+        let reading = async move {
+            // Nobody takes what is still to be written, and the writer may never be told: over TLS the reader's last alert takes its
+            // place in the socket's queue.
+            if read_frames(input, read, filled).await {
+                other_half.abort();
+            }
+        };
+        let reader = runtime.spawn(reading).abort_handle();
         let meter = Meter::new();
         let runtime = runtime.clone();
         let timeout =
             config.timeout.saturating_add(config.link.map_or(Duration::ZERO, |link| link.patience()));
-        Self { runtime, timeout, outbox, inbox, reader, writer, written, meter, pool, flight: None }
+        let closer = Closer::new(reader, writer);
+        Self { runtime, timeout, outbox, inbox, closer, written, meter, pool, flight: None }
     }
 
     /// Sends `payload`, in as many frames as it needs; an empty one sends nothing.
@@ -236,6 +246,11 @@ impl Channel {
         &self.meter
     }
 
+    /// A handle that ends this channel from another thread.
+    pub fn closer(&self) -> Closer {
+        self.closer.clone()
+    }
+
     fn depth_to_send(&self) -> u32 {
         self.flight.unwrap_or(self.meter.received_depth().saturating_add(1))
     }
@@ -267,32 +282,6 @@ impl Channel {
     fn length_error(&self, expected: usize, found: usize) -> Error {
         Error::PeerLength { scope: self.meter.scope(), expected: expected as u64, found: found as u64 }
     }
-
-    fn error(&self, stop: Stop) -> Error {
-        let (scope, after) = (self.meter.scope(), self.timeout);
-        let found = match stop {
-            Stop::SendLate => return Error::Timeout { scope, event: "take a message", after },
-            Stop::RecvLate => return Error::Timeout { scope, event: "send a message", after },
-            Stop::Stream(End::Oversized(length)) => {
-                return Error::PeerData {
-                    scope,
-                    what: "a frame's length",
-                    expected: "at most 1 MiB",
-                    found: format!("{length} bytes"),
-                };
-            }
-            Stop::SendEnded => match self.written.try_recv() {
-                Ok(Err(error)) => format!("a closed connection ({error})"),
-                _ => "a closed connection".into(),
-            },
-            Stop::RecvEnded | Stop::Stream(End::Closed { within_frame: false }) => {
-                "the connection's end".into()
-            }
-            Stop::Stream(End::Closed { within_frame: true }) => "the connection's end within a frame".into(),
-            Stop::Stream(End::Failed(error)) => format!("a broken connection ({error})"),
-        };
-        Error::PeerClosed { scope, found }
-    }
 }
 
 impl Drop for Channel {
@@ -305,20 +294,20 @@ impl Drop for Channel {
         // that could starve the task.
         if Handle::try_current().is_err() {
             let _ = self.written.recv_timeout(self.timeout);
-            self.writer.abort();
+            self.closer.writer.abort();
             // Without a writer a link's thread has nothing to wait for; it only needs to be scheduled.
             if let Some(line) = line {
                 line.end(LINE_END);
             }
         } else {
-            let (writer, wait) = (self.writer.clone(), self.timeout);
+            let (writer, wait) = (self.closer.writer.clone(), self.timeout);
             self.runtime.spawn(async move {
                 sleep(wait).await;
                 writer.abort();
                 drop(line);
             });
         }
-        self.reader.abort();
+        self.closer.reader.abort();
     }
 }
 

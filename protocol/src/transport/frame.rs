@@ -41,18 +41,18 @@ pub(super) enum End {
     Failed(io::Error),
 }
 
-/// Reads frames into `queue` until the stream or the queue ends.
+/// Reads frames into `queue` until the stream or the queue ends; whether the stream broke.
 pub(super) async fn read_frames<S: AsyncRead + Unpin>(
     stream: S,
     queue: Sender<Result<Frame, End>>,
     pool: Pool,
-) {
+) -> bool {
     let mut stream = BufReader::with_capacity(STREAM_BUFFER, stream);
     loop {
         let frame = read_frame(&mut stream, &pool).await;
-        let ended = frame.is_err();
+        let (ended, broken) = (frame.is_err(), matches!(frame, Err(End::Failed(_))));
         if queue.send(frame).await.is_err() || ended {
-            return;
+            return broken;
         }
     }
 }

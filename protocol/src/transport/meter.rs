@@ -19,6 +19,23 @@ pub struct Traffic {
     pub rounds: u64,
 }
 
+impl Traffic {
+    /// Bytes in both directions.
+    pub fn bytes(&self) -> u64 {
+        self.bytes_sent + self.bytes_received
+    }
+
+    /// What came since `earlier`, an earlier count of the same.
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            bytes_sent: self.bytes_sent.saturating_sub(earlier.bytes_sent),
+            bytes_received: self.bytes_received.saturating_sub(earlier.bytes_received),
+            frames: self.frames.saturating_sub(earlier.frames),
+            rounds: self.rounds.saturating_sub(earlier.rounds),
+        }
+    }
+}
+
 impl AddAssign for Traffic {
     fn add_assign(&mut self, other: Self) {
         self.bytes_sent += other.bytes_sent;

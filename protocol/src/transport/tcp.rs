@@ -8,7 +8,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::{Channel, Scope, TlsClient, TlsServer, TransportConfig};
+use super::tls::client_of;
+use super::{Channel, Fingerprint, Scope, TlsClient, TlsServer, TransportConfig};
 use crate::Error;
 
 /// Connects to `address` (`host:port`) within the configured timeout. Call it outside the runtime.
@@ -23,7 +24,7 @@ pub fn connect(address: &str, runtime: &Handle, config: TransportConfig) -> Resu
 ///
 /// # Errors
 /// [`Error::TlsRefused`] if this party refuses the server. A server that refuses this party's certificate says so after the handshake:
-/// the first message fails with [`Error::PeerClosed`]. [`Error::Timeout`] if the handshake takes too long;
+/// the first message fails with [`Error::TlsRefused`], [`super::Refusal::ByPeer`]. [`Error::Timeout`] if the handshake takes too long;
 /// those of [`connect`].
 pub fn connect_tls(
     address: &str,
@@ -84,20 +85,23 @@ impl Knock {
         self.peer
     }
 
-    /// Lets it in, after a TLS handshake if `security` asks for one. Call it on the thread of the session, so that a slow
-    /// client keeps nobody else waiting.
+    /// Lets it in, after a TLS handshake if `security` asks for one: the channel and, with TLS, the fingerprint of the client's
+    /// certificate. Call it on the thread of the session, so that a slow client keeps nobody else waiting.
     ///
     /// # Errors
     /// [`Error::TlsRefused`] if either party refuses the other, [`Error::Timeout`] if the handshake takes longer than the configured
     /// timeout or 10 s.
-    pub fn open(self, security: &Security) -> Result<Channel, Error> {
+    pub fn open(self, security: &Security) -> Result<(Channel, Option<Fingerprint>), Error> {
         let Self { stream, peer, runtime, config } = self;
-        let Security::Tls(tls) = security else { return over_tcp(stream, &runtime, config) };
+        let Security::Tls(tls) = security else {
+            return over_tcp(stream, &runtime, config).map(|channel| (channel, None));
+        };
         stream.set_nodelay(true).map_err(socket_error("switch off Nagle's delay"))?;
         let wait = config.timeout.min(LONGEST_HANDSHAKE);
         let shaken = runtime.block_on(async { timeout(wait, tls.accept(stream)).await });
         let stream = shaken.map_err(|_| late(wait))?.map_err(|refused| refused.error(peer.to_string()))?;
-        Ok(Channel::over(stream, &runtime, config))
+        let client = client_of(&stream);
+        Ok((Channel::over(stream, &runtime, config), client))
     }
 }
 
@@ -139,13 +143,13 @@ impl Listener {
         let Some(knock) = self.knock(wait)? else { return Ok(None) };
         let peer = knock.peer();
         // A dead connection is that client's affair: it must not end the server.
-        Ok(knock.open(&Security::Plaintext).ok().map(|channel| (channel, peer)))
+        Ok(knock.open(&Security::Plaintext).ok().map(|(channel, _)| (channel, peer)))
     }
 
     /// Waits at most `wait` for one client; `None` if none came, or one that was gone again.
     ///
     /// # Errors
-    /// [`Error::Io`] if the system can't accept it.
+    /// [`Error::Io`] if the system can't accept it: for now, or never again ([`Error::is_transient`] tells).
     pub fn knock(&self, wait: Duration) -> Result<Option<Knock>, Error> {
         let Ok(accepted) = self.runtime.block_on(async { timeout(wait, self.socket.accept()).await }) else {
             return Ok(None);

@@ -250,3 +250,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_closer_ends_a_waiting_channel_from_another_thread_and_the_first_reason_counts() {
+    let runtime = runtime();
+    let config = TransportConfig { timeout: TEST_TIMEOUT, ..TransportConfig::default() };
+    for receives in [true, false] {
+        let (ours, mut theirs) = tokio::io::duplex(16);
+        let mut channel = Channel::over(ours, runtime.handle(), config);
+        let closer = channel.closer();
+        let waiting = thread::spawn(move || {
+            if receives { channel.recv(1).map(drop) } else { channel.send(vec![0; QUEUE_FRAMES << 21]) }
+        });
+        // Where nothing is received, the closer doesn't come before the wait has begun.
+        let mut first = [0];
+        if !receives {
+            runtime.block_on(theirs.read_exact(&mut first)).unwrap();
+        }
+        closer.close("its time is over");
+        closer.close("another reason");
+        let error = waiting.join().unwrap().unwrap_err();
+        assert!(matches!(&error, Error::Closed { reason, .. } if reason == "its time is over"), "{error}");
+        let rest =
+            runtime.block_on(async { timeout(TEST_TIMEOUT, theirs.read_to_end(&mut Vec::new())).await });
+        assert!(rest.is_ok(), "the peer sees the end");
+    }
+}

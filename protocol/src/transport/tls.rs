@@ -5,43 +5,33 @@
 //! recorded handshake is worth nothing. Keys are read from files and reach no log.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::Resumption;
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::TLS13;
-use rustls::{CertificateError, ClientConfig, RootCertStore, ServerConfig};
-use sha2::{Digest, Sha256};
-use tokio::io::{AsyncRead, AsyncWrite};
+use rustls::{ClientConfig, ServerConfig};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
+use super::credentials::{Credentials, Fingerprint, Loaded, fingerprint, provider, unusable};
+use super::refusal::{ListedClients, Refused};
 use crate::Error;
-use crate::error::hex;
 
-/// SHA-256 of a certificate's DER bytes, as `openssl x509 -fingerprint -sha256` prints it.
-pub type Fingerprint = [u8; 32];
+/// Longest wait for a refused peer to hear why, and for the reason why this party was.
+pub(super) const ALERT_WAIT: Duration = Duration::from_secs(1);
 
-/// PEM files of one party.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Credentials {
-    /// Its certificate, and those between it and the authority's if there are any.
-    pub certificate: PathBuf,
-    /// The key of its certificate.
-    pub key: PathBuf,
-    /// The authority whose certificates it trusts.
-    pub authority: PathBuf,
-}
+/// Most bytes that a refused peer is listened to meanwhile.
+const MAX_UNREAD: usize = 1 << 20;
 
 /// The server's side of TLS.
 #[derive(Clone)]
 pub struct TlsServer {
     acceptor: TlsAcceptor,
-    allowed: Option<Arc<BTreeSet<Fingerprint>>>,
 }
 
 /// The client's side of TLS.
@@ -49,89 +39,6 @@ pub struct TlsServer {
 pub struct TlsClient {
     connector: TlsConnector,
     name: ServerName<'static>,
-}
-
-/// Why a TLS connection was refused.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Refusal {
-    /// Its certificate is of another authority, or its signature is wrong.
-    UnknownAuthority,
-    /// Its certificate is no longer valid.
-    Expired,
-    /// Its certificate isn't valid yet.
-    NotYetValid,
-    /// The server's certificate is for another name.
-    WrongName,
-    /// The certificate is for the other kind of party.
-    WrongPurpose,
-    /// The client has no certificate.
-    NoCertificate,
-    /// The client's certificate isn't on the server's list.
-    NotAllowed,
-    /// It doesn't speak TLS 1.3.
-    Version,
-    /// It refused this party: what it said is in the message.
-    ByPeer,
-    /// It broke the rules of the handshake, replayed one, or doesn't speak TLS at all.
-    Handshake,
-}
-
-impl Refusal {
-    /// A short name, for counters.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::UnknownAuthority => "unknown-authority",
-            Self::Expired => "expired",
-            Self::NotYetValid => "not-yet-valid",
-            Self::WrongName => "wrong-name",
-            Self::WrongPurpose => "wrong-purpose",
-            Self::NoCertificate => "no-certificate",
-            Self::NotAllowed => "not-allowed",
-            Self::Version => "version",
-            Self::ByPeer => "by-peer",
-            Self::Handshake => "handshake",
-        }
-    }
-
-    fn of(error: &rustls::Error) -> Self {
-        use rustls::Error as Tls;
-        match error {
-            Tls::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
-                Self::Expired
-            }
-            Tls::InvalidCertificate(
-                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
-            ) => Self::NotYetValid,
-            Tls::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            ) => Self::WrongName,
-            Tls::InvalidCertificate(
-                CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. },
-            ) => Self::WrongPurpose,
-            Tls::InvalidCertificate(_) => Self::UnknownAuthority,
-            Tls::NoCertificatesPresented => Self::NoCertificate,
-            Tls::PeerIncompatible(_) => Self::Version,
-            Tls::AlertReceived(_) => Self::ByPeer,
-            _ => Self::Handshake,
-        }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::UnknownAuthority => "a certificate that this party's authority didn't sign",
-            Self::Expired => "an expired certificate",
-            Self::NotYetValid => "a certificate that isn't valid yet",
-            Self::WrongName => "a certificate for another name",
-            Self::WrongPurpose => "a certificate for the other kind of party",
-            Self::NoCertificate => "no certificate",
-            Self::NotAllowed => "a certificate that isn't on the list of allowed clients",
-            Self::Version => "nothing of TLS 1.3 that both speak",
-            Self::ByPeer => "its refusal",
-            Self::Handshake => "no TLS handshake of this session",
-        })
-    }
 }
 
 impl TlsServer {
@@ -146,31 +53,48 @@ impl TlsServer {
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
             .build()
             .map_err(|error| wrong(&credentials.authority, error.to_string()))?;
+        let verifier = match allowed {
+            Some(allowed) => Arc::new(ListedClients { authority: verifier, allowed }),
+            None => verifier,
+        };
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13])
             .and_then(|builder| builder.with_client_cert_verifier(verifier).with_single_cert(chain, key))
             .map_err(|error| wrong(&credentials.certificate, error.to_string()))?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), allowed: allowed.map(Arc::new) })
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)) })
     }
 
     pub(super) async fn accept<S>(&self, stream: S) -> Result<server::TlsStream<S>, Refused>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let stream = self.acceptor.accept(stream).await.map_err(Refused::of)?;
-        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let listed = |allowed: &BTreeSet<Fingerprint>| {
-            certificate.is_some_and(|certificate| allowed.contains(&fingerprint(certificate)))
-        };
-        if self.allowed.as_deref().is_none_or(listed) {
-            return Ok(stream);
+        let accepted = self.acceptor.accept(stream).into_fallible().await;
+        match accepted {
+            Ok(stream) => Ok(stream),
+            Err((error, stream)) => {
+                // What the client sent meanwhile and nobody read would make the system cut the connection before the alert
+                // is read.
+                let _ = timeout(ALERT_WAIT, last_words(stream)).await;
+                Err(Refused::of(&error))
+            }
         }
-        let found =
-            certificate.map_or_else(|| "none".to_owned(), |certificate| hex(&fingerprint(certificate)));
-        Err(Refused { refusal: Refusal::NotAllowed, detail: format!("fingerprint {found}") })
     }
+}
+
+/// Lets the peer read the alert and close; reads at most [`MAX_UNREAD`] bytes of what it still says.
+async fn last_words<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> std::io::Result<()> {
+    stream.shutdown().await?;
+    let mut scratch = [0; 4096];
+    let mut read = 0;
+    while read < MAX_UNREAD {
+        match stream.read(&mut scratch).await? {
+            0 => break,
+            more => read += more,
+        }
+    }
+    Ok(())
 }
 
 impl TlsClient {
@@ -200,75 +124,12 @@ impl TlsClient {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.connector.connect(self.name.clone(), stream).await.map_err(Refused::of)
+        self.connector.connect(self.name.clone(), stream).await.map_err(|error| Refused::of(&error))
     }
 }
 
-/// A handshake that failed.
-pub(super) struct Refused {
-    pub(super) refusal: Refusal,
-    pub(super) detail: String,
-}
-
-impl Refused {
-    fn of(error: std::io::Error) -> Self {
-        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        Self { refusal: tls.map_or(Refusal::Handshake, Refusal::of), detail: error.to_string() }
-    }
-
-    pub(super) fn error(self, peer: String) -> Error {
-        Error::TlsRefused { peer, refusal: self.refusal, detail: self.detail }
-    }
-}
-
-/// What a party's files hold.
-struct Loaded {
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-    roots: RootCertStore,
-}
-
-impl Loaded {
-    fn read(credentials: &Credentials) -> Result<Self, Error> {
-        let chain = certificates(&credentials.certificate)?;
-        let key = PrivateKeyDer::from_pem_file(&credentials.key)
-            .map_err(|error| unusable(&credentials.key, "a private key in PEM", error.to_string()))?;
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(&credentials.authority)? {
-            roots.add(certificate).map_err(|error| {
-                unusable(&credentials.authority, "certificates of an authority", error.to_string())
-            })?;
-        }
-        Ok(Self { chain, key, roots })
-    }
-}
-
-/// The SHA-256 fingerprint of the first certificate of a PEM file.
-///
-/// # Errors
-/// [`Error::Credentials`] for a file without one.
-pub fn fingerprint_of(path: &Path) -> Result<Fingerprint, Error> {
-    Ok(fingerprint(&certificates(path)?[0]))
-}
-
-/// At least one certificate.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    match read {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(unusable(path, "a certificate in PEM", "none".into())),
-        Err(error) => Err(unusable(path, "a certificate in PEM", error.to_string())),
-    }
-}
-
-fn fingerprint(certificate: &CertificateDer) -> Fingerprint {
-    Sha256::digest(certificate.as_ref()).into()
-}
-
-fn unusable(path: &Path, expected: &'static str, found: String) -> Error {
-    Error::Credentials { path: path.to_owned(), expected, found }
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
+/// The fingerprint of the certificate that a client has shown.
+pub(super) fn client_of<S>(stream: &server::TlsStream<S>) -> Option<Fingerprint> {
+    let certificate = stream.get_ref().1.peer_certificates()?.first()?;
+    Some(fingerprint(certificate))
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its part; an Err is a failed test")]
 
 pub(crate) mod baseline;
+pub(crate) mod breaking;
 pub(crate) mod session;
 pub(crate) mod statistic;
 pub(crate) mod transcript;

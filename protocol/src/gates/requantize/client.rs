@@ -6,9 +6,9 @@ use rand::RngExt;
 
 use super::{Common, Masks, Online, Requantization, decide};
 use crate::Error;
-use crate::gates::Party;
 use crate::gates::compare::{ChosenLeaves, leaf_choices, merge, triples};
 use crate::gates::multiplier::{Bits, Narrow, recv_server_part, send_client_part};
+use crate::gates::{Party, span};
 use crate::ot::{BitTriples, ChosenOts, CotShape, OfferedOts};
 use crate::ring::pack::{BitReader, packed_bytes};
 
@@ -67,6 +67,7 @@ impl Requantization {
         drawn: ClientDrawn,
         shares: &[u64],
     ) -> Result<ClientChosen, Error> {
+        let _span = span("requantize");
         let ClientDrawn { masks, levels, wraps, betas } = drawn;
         let saturated = Bits::new((0..self.elements()).map(|_| party.rng.random()).collect());
         let bits = Masks::bits(&masks, &saturated);
@@ -89,6 +90,7 @@ impl Requantization {
     /// # Errors
     /// Those of the channel.
     pub fn client_correct(&self, party: &mut Party, state: ClientChosen) -> Result<ClientPrepared, Error> {
+        let _span = span("requantize");
         let ClientChosen { leaves, mask_ots, bits, levels, client_part, wraps, high, tops } = state;
         let (shares, multiplier) = self.recv_masks(party, mask_ots, &bits)?;
         let wraps = self.widening().client_correct(party, wraps)?;
@@ -102,6 +104,7 @@ impl Requantization {
     /// # Errors
     /// Those of the channel.
     pub fn client_run(&self, party: &mut Party, prepared: ClientPrepared) -> Result<Vec<u64>, Error> {
+        let _span = span("requantize");
         let ClientPrepared { leaves, multiplier, high, tops, common } = prepared;
         let (betas, width) = (&common.masks.in_range, u32::from(self.narrow()));
         let server_part = recv_server_part(party, &multiplier, betas, width)?;

@@ -7,9 +7,9 @@ use zeroize::Zeroizing;
 
 use super::{Common, Masks, Online, Requantization, decide};
 use crate::Error;
-use crate::gates::Party;
 use crate::gates::compare::{OfferedLeaves, leaf_ots, merge, triples};
 use crate::gates::multiplier::{Bits, Narrow, Pads, recv_client_part, send_server_part};
+use crate::gates::{Party, span};
 use crate::ot::{BitTriples, ChosenOts, CotShape, OfferedOts};
 use crate::ring::pack::{BitWriter, packed_bytes};
 
@@ -60,6 +60,7 @@ impl Requantization {
     /// # Errors
     /// [`Error::Exhausted`]; those of the channel.
     pub fn server_offer(&self, party: &mut Party, drawn: ServerDrawn) -> Result<ServerCorrecting, Error> {
+        let _span = span("requantize");
         let count = self.elements();
         let leaf_ots = leaf_ots(&self.sections);
         let choices = leaf_ots + MASK_BITS as usize * count;
@@ -86,6 +87,7 @@ impl Requantization {
         party: &mut Party,
         state: ServerCorrecting,
     ) -> Result<ServerPrepared, Error> {
+        let _span = span("requantize");
         let ServerCorrecting { leaves, corrections, multiplier, levels, masks, client_part, wraps } = state;
         party.channel.send(corrections)?;
         let wraps = self.widening().server_correct(party, wraps)?;
@@ -102,6 +104,7 @@ impl Requantization {
         prepared: ServerPrepared,
         shares: &[u64],
     ) -> Result<Vec<u64>, Error> {
+        let _span = span("requantize");
         let ServerPrepared { leaves, multiplier, common } = prepared;
         let mut rounded = Zeroizing::new(Vec::with_capacity(shares.len()));
         self.for_each(shares, |group, share| rounded.push(share.wrapping_add(1 << (group.shift - 1))));

@@ -1,0 +1,310 @@
+//! What broken sessions leave at the server, for their clients to come back to.
+//!
+//! A ticket finds a stock only together with the client's identity, and a stock is moved out to the one connection that claims it, under
+//! one lock: two connections never hold the same masks. Of several connections that claim a session the last one to come gets it.
+
+use std::collections::HashMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use eqo_checkpoints::cost::TICKET_BYTES;
+
+use super::holdings::ServerStock;
+use crate::Error;
+use crate::transport::{Closer, Scope};
+
+/// The name of a session, known to its two parties.
+pub(super) type Ticket = [u8; TICKET_BYTES];
+
+/// Instead of a ticket: there is nothing to come back to.
+pub(super) const NO_TICKET: Ticket = [0; TICKET_BYTES];
+
+/// How long a returning client waits until its old connection, which it closes by this, is let go.
+const HANDOVER: Duration = Duration::from_secs(10);
+
+/// What a server keeps of broken sessions, and how long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ParkingConfig {
+    /// From the end of the connection.
+    pub keep: Duration,
+    /// Prepared images of all broken sessions. Where they are too many, the client that has most gives up its oldest session.
+    pub images: usize,
+    /// Broken sessions, likewise.
+    pub sessions: usize,
+}
+
+impl Default for ParkingConfig {
+    fn default() -> Self {
+        Self { keep: Duration::from_secs(120), images: 64, sessions: 64 }
+    }
+}
+
+/// Broken sessions of one checkpoint. Sessions of another checkpoint need another one.
+pub struct Parking {
+    config: ParkingConfig,
+    places: Mutex<Places>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Places {
+    by_key: HashMap<Key, Place>,
+    /// Of the connection that came last.
+    last_turn: u64,
+}
+
+/// A hash of ticket and client, or of the client alone.
+type Key = [u8; 32];
+
+struct Place {
+    /// Whose it is.
+    client: Key,
+    /// The connection that claimed it last.
+    turn: u64,
+    state: State,
+}
+
+enum State {
+    /// A connection uses the session.
+    Taken(Closer),
+    /// Nobody does.
+    Left { stock: ServerStock, since: Instant },
+}
+
+/// What a returning client finds.
+pub(super) enum Claim<'p> {
+    /// Its session, which is moved out.
+    Found(ServerStock, Stay<'p>),
+    /// The server doesn't know it, or not any more.
+    Unknown,
+    /// Another connection has it, and has not let go of it in time, or came later.
+    InUse,
+}
+
+impl Parking {
+    /// An empty one.
+    pub fn new(config: ParkingConfig) -> Self {
+        Self { config, places: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Broken sessions that wait for their clients, and their prepared images.
+    pub fn waiting(&self) -> (usize, usize) {
+        self.sweep();
+        let places = self.lock();
+        left(&places).fold((0, 0), |(count, images), left| (count + 1, images + left.images))
+    }
+
+    /// Forgets what is older than it may be. Whatever else happens here does it too; call it now and then where nothing may happen.
+    pub fn sweep(&self) {
+        let mut places = self.lock();
+        let forgotten = self.forget(&mut places);
+        drop(places);
+        // Wiping may take a while, and others wait for the lock.
+        drop(forgotten);
+    }
+
+    /// Gives what the session left to a connection with this closer. Another one that still uses it is closed: its client has given it
+    /// up.
+    pub(super) fn claim(&self, ticket: &Ticket, client: &[u8], closer: Closer) -> Claim<'_> {
+        self.sweep();
+        let (key, until) = (key(ticket, client), Instant::now() + HANDOVER);
+        let mut places = self.lock();
+        let turn = places.next_turn();
+        loop {
+            let Some(place) = places.by_key.get_mut(&key) else { return Claim::Unknown };
+            if place.turn > turn {
+                return Claim::InUse;
+            }
+            place.turn = turn;
+            match &mut place.state {
+                State::Taken(old) => old.close("its client came back on another connection"),
+                State::Left { .. } => break,
+            }
+            let Some(left) = until.checked_duration_since(Instant::now()) else { return Claim::InUse };
+            places = self.changed.wait_timeout(places, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let taken = Place { client: identity(client), turn, state: State::Taken(closer) };
+        match places.by_key.insert(key, taken).map(|place| place.state) {
+            Some(State::Left { stock, since }) => Claim::Found(stock, self.stay_at(key, Some(since))),
+            _ => Claim::Unknown,
+        }
+    }
+
+    /// A connection with this closer uses a new session, until the stay is dropped.
+    pub(super) fn stay(&self, ticket: &Ticket, client: &[u8], closer: Closer) -> Stay<'_> {
+        self.sweep();
+        let key = key(ticket, client);
+        let mut places = self.lock();
+        let turn = places.next_turn();
+        places.by_key.insert(key, Place { client: identity(client), turn, state: State::Taken(closer) });
+        self.stay_at(key, None)
+    }
+
+    fn stay_at(&self, key: Key, left_since: Option<Instant>) -> Stay<'_> {
+        Stay { parking: self, key, left_since, stock: None }
+    }
+
+    /// Takes out what is too old, or too much.
+    fn forget(&self, places: &mut Places) -> Vec<Place> {
+        let ParkingConfig { keep, images, sessions } = self.config;
+        let old = left(places).filter(|left| left.since.elapsed() > keep).map(|left| left.key);
+        let mut forgotten: Vec<Key> = old.collect();
+        let mut kept: Vec<Left> = left(places).filter(|left| !forgotten.contains(&left.key)).collect();
+        while kept.len() > sessions || kept.iter().map(|left| left.images).sum::<usize>() > images {
+            let of_client = |client: Key| {
+                let its = kept.iter().filter(|left| left.client == client);
+                its.fold((0, 0), |(held, count), left| (held + left.images, count + 1))
+            };
+            let greediest =
+                |left: &(usize, &Left)| (of_client(left.1.client), std::cmp::Reverse(left.1.since));
+            let Some((at, _)) = kept.iter().enumerate().max_by_key(greediest) else { break };
+            forgotten.push(kept.remove(at).key);
+        }
+        forgotten.iter().filter_map(|key| places.by_key.remove(key)).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Places> {
+        // Every change is a single call: a panic elsewhere leaves nothing half done.
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Places {
+    fn next_turn(&mut self) -> u64 {
+        self.last_turn += 1;
+        self.last_turn
+    }
+}
+
+/// A session that waits.
+#[derive(Clone, Copy)]
+struct Left {
+    key: Key,
+    client: Key,
+    images: usize,
+    since: Instant,
+}
+
+fn left(places: &Places) -> impl Iterator<Item = Left> {
+    places.by_key.iter().filter_map(|(key, place)| match &place.state {
+        State::Left { stock, since } => {
+            Some(Left { key: *key, client: place.client, images: stock.images_to_keep(), since: *since })
+        }
+        State::Taken(_) => None,
+    })
+}
+
+fn key(ticket: &Ticket, client: &[u8]) -> Key {
+    blake3::Hasher::new().update(ticket).update(client).finalize().into()
+}
+
+fn identity(client: &[u8]) -> Key {
+    blake3::hash(client).into()
+}
+
+/// A connection's use of a session.
+pub(super) struct Stay<'p> {
+    parking: &'p Parking,
+    key: Key,
+    /// When an earlier connection left what this one has not gone on with yet.
+    left_since: Option<Instant>,
+    stock: Option<ServerStock>,
+}
+
+impl Stay<'_> {
+    /// The session goes on: its time counts anew when it breaks.
+    pub(super) fn begin(&mut self) {
+        self.left_since = None;
+    }
+
+    /// Ends it, and leaves the stock behind if there is anything in it, and not more than everybody's together may be.
+    pub(super) fn leave(mut self, stock: ServerStock) {
+        let room = 1..=self.parking.config.images;
+        self.stock = Some(stock).filter(|stock| room.contains(&stock.images_to_keep()));
+    }
+}
+
+impl Drop for Stay<'_> {
+    fn drop(&mut self) {
+        let mut places = self.parking.lock();
+        if let Some(mut place) = places.by_key.remove(&self.key)
+            && let Some(stock) = self.stock.take()
+        {
+            place.state = State::Left { stock, since: self.left_since.unwrap_or_else(Instant::now) };
+            places.by_key.insert(self.key, place);
+        }
+        drop(places);
+        self.parking.sweep();
+        self.parking.changed.notify_all();
+    }
+}
+
+/// What the server's operator reads of a claim that failed.
+pub(super) fn in_use() -> Error {
+    let reason = "another connection still uses the session that this client came back to".to_owned();
+    Error::Closed { scope: Scope::Handshake, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use eqo_checkpoints::testing::{Spec, random_checkpoint};
+
+    use super::*;
+    use crate::layers::Server;
+    use crate::session::stock::Begun;
+    use crate::transport::{TransportConfig, memory_pair};
+
+    const TICKET: Ticket = [7; TICKET_BYTES];
+
+    /// Of a connection that nobody serves.
+    fn closer(runtime: &tokio::runtime::Runtime) -> Closer {
+        let config = TransportConfig { timeout: Duration::from_millis(1), ..TransportConfig::default() };
+        memory_pair(64, runtime.handle(), config).0.closer()
+    }
+
+    /// A stock of a preparation of this many images.
+    fn stock(batch: usize) -> ServerStock {
+        let checkpoint = random_checkpoint(1, &Spec::new([1, 4, 4], 2, vec![]));
+        let mut stock = ServerStock::new();
+        let preparation = Server::new(checkpoint.graph(), checkpoint.weights()).begin(batch);
+        stock.interrupt(Begun { serial: 0, batch, preparation });
+        stock
+    }
+
+    #[test]
+    fn of_two_that_wait_for_a_session_the_later_gets_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let [old, first, second] = [closer(&runtime), closer(&runtime), closer(&runtime)];
+        let parking = Parking::new(ParkingConfig::default());
+        let stay = parking.stay(&TICKET, b"it", old.clone());
+        let waits = |turn: u64| {
+            while parking.lock().by_key.values().all(|place| place.turn != turn) {
+                thread::yield_now();
+            }
+        };
+        thread::scope(|scope| {
+            let earlier = scope.spawn(|| matches!(parking.claim(&TICKET, b"it", first), Claim::InUse));
+            waits(2);
+            let later = scope.spawn(|| matches!(parking.claim(&TICKET, b"it", second), Claim::Found(..)));
+            waits(3);
+            assert!(old.reason().is_some(), "the connection that used it is closed");
+            stay.leave(stock(2));
+            assert!(earlier.join().unwrap() && later.join().unwrap());
+        });
+        // The stay of the later one ended with nothing to leave.
+        assert!(matches!(parking.claim(&TICKET, b"it", old), Claim::Unknown));
+    }
+
+    #[test]
+    fn a_session_larger_than_the_whole_room_is_forgotten_and_no_other_for_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let closer = closer(&runtime);
+        let parking = Parking::new(ParkingConfig { images: 8, ..ParkingConfig::default() });
+        for (ticket, batch) in [(1, 5), (2, 9)] {
+            parking.stay(&[ticket; TICKET_BYTES], b"it", closer.clone()).leave(stock(batch));
+        }
+        assert_eq!(parking.waiting(), (1, 5));
+    }
+}

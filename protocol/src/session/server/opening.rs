@@ -1,0 +1,196 @@
+//! How a connection begins: with a new session, or with the one that a broken connection left.
+
+use eqo_checkpoints::format::Checkpoint;
+use eqo_checkpoints::graph::CheckedGraph;
+use rand::Rng;
+
+use super::{ServerConfig, Session};
+use crate::error::Unserved;
+use crate::layers::Server;
+use crate::ot::{OtKind, Ots};
+use crate::session::handshake::{Confirmation, Hello, Verdict, Welcome, other_graph};
+use crate::session::holdings::{self, ServerStock};
+use crate::session::parking::{Claim, NO_TICKET, Parking, Stay, Ticket, in_use};
+use crate::session::{Clock, Log, limits};
+use crate::transport::{Channel, Scope};
+use crate::{Error, PartyRng, Role};
+
+/// How clients come back to sessions whose connection broke.
+#[derive(Clone, Copy)]
+pub struct Return<'m> {
+    /// What such sessions left, all of the same checkpoint.
+    pub parking: &'m Parking,
+    /// Who the client is: nobody else can claim its sessions. Its certificate's fingerprint, say; nothing if nobody is known, when the
+    /// ticket alone decides.
+    pub client: &'m [u8],
+}
+
+/// A session's stock, whether it is another connection's, its ticket and where it is left.
+struct Origin<'m> {
+    stock: ServerStock,
+    resumed: bool,
+    ticket: Ticket,
+    stay: Option<Stay<'m>>,
+}
+
+impl<'m> Session<'m> {
+    /// Agrees with the client on version, parameters and graph, and runs the base OTs.
+    ///
+    /// # Errors
+    /// [`Error::PeerData`] for a peer that speaks another protocol, [`Error::PeerIncompatible`] for another version, OT kind or
+    /// graph, [`Error::Config`] for a batch or network that is too large; those of the channel.
+    pub fn accept(
+        channel: Channel,
+        checkpoint: &'m Checkpoint,
+        config: &ServerConfig,
+    ) -> Result<Self, Error> {
+        Self::open(channel, checkpoint, config, None)
+    }
+
+    /// [`accept`](Self::accept) for a client that may come back after its connection broke, and perhaps does so now.
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept).
+    pub fn accept_or_resume(
+        channel: Channel,
+        checkpoint: &'m Checkpoint,
+        config: &ServerConfig,
+        back: Return<'m>,
+    ) -> Result<Self, Error> {
+        Self::open(channel, checkpoint, config, Some(back))
+    }
+
+    fn open(
+        mut channel: Channel,
+        checkpoint: &'m Checkpoint,
+        config: &ServerConfig,
+        back: Option<Return<'m>>,
+    ) -> Result<Self, Error> {
+        let clock = Clock::start();
+        let graph = checkpoint.graph();
+        let max_batch = limits::largest_batch(graph, config.max_batch)?;
+        let max_prepared = config.max_prepared.min(limits::most_prepared(graph)).max(max_batch);
+        let hello = Hello::recv(&mut channel)?;
+        let accepted = config.ot_kinds.iter().copied().find(|kind| kind.code() == hello.ot);
+        let Some(kind) = accepted else {
+            welcome(&mut channel, Verdict::OtRefused, [0, 0], NO_TICKET)?;
+            return Err(refused(config, hello.ot));
+        };
+        let mut rng = PartyRng::from_os()?;
+        let Some(mut origin) = Origin::of(&channel, hello.ticket, back, &mut rng) else {
+            welcome(&mut channel, Verdict::Busy, [0, 0], NO_TICKET)?;
+            return Err(in_use());
+        };
+        let mut log = Log::new(kind, clock);
+        let agreed = origin.agree(&mut channel, graph, [max_batch, max_prepared], &mut log);
+        let ots = agreed.and_then(|()| set_up(&mut channel, config, &mut rng, &mut log));
+        let Origin { stock, mut stay, .. } = origin;
+        let ots = match ots {
+            Ok(ots) => ots,
+            Err(error) => {
+                if let Some(stay) = stay {
+                    stay.leave(stock);
+                }
+                return Err(error);
+            }
+        };
+        stay.iter_mut().for_each(Stay::begin);
+        let side = Server::new(graph, checkpoint.weights());
+        Ok(Self {
+            checkpoint,
+            side,
+            channel,
+            ots,
+            rng,
+            max_batch,
+            max_prepared,
+            stock,
+            log,
+            stay,
+            watch: None,
+        })
+    }
+}
+
+impl<'m> Origin<'m> {
+    /// None if another connection still uses the session.
+    fn of(channel: &Channel, ticket: Ticket, back: Option<Return<'m>>, rng: &mut PartyRng) -> Option<Self> {
+        let Some(Return { parking, client }) = back else {
+            return Some(Self { stock: ServerStock::new(), resumed: false, ticket: NO_TICKET, stay: None });
+        };
+        if ticket != NO_TICKET {
+            match parking.claim(&ticket, client, channel.closer()) {
+                Claim::Found(stock, stay) => {
+                    return Some(Self { stock, resumed: true, ticket, stay: Some(stay) });
+                }
+                Claim::InUse => return None,
+                Claim::Unknown => {}
+            }
+        }
+        let mut ticket = NO_TICKET;
+        rng.fill_bytes(&mut ticket);
+        let stay = Some(parking.stay(&ticket, client, channel.closer()));
+        Some(Self { stock: ServerStock::new(), resumed: false, ticket, stay })
+    }
+
+    /// Up to the base OTs.
+    fn agree(
+        &mut self,
+        channel: &mut Channel,
+        graph: &CheckedGraph,
+        [max_batch, max_prepared]: [usize; 2],
+        log: &mut Log,
+    ) -> Result<(), Error> {
+        let verdict = if self.resumed { Verdict::Resumed } else { Verdict::Accepted };
+        welcome(channel, verdict, [max_batch, max_prepared], self.ticket)?;
+        if !self.resumed {
+            channel.send_message(graph.graph().to_json().as_bytes())?;
+        }
+        let confirmation = Confirmation::recv(channel)?;
+        if confirmation.verdict != Verdict::Accepted || confirmation.graph_hash != graph.graph_hash() {
+            return Err(other_graph(&graph.graph_hash(), Some(&confirmation.graph_hash)));
+        }
+        if self.resumed {
+            log.kept = Some(holdings::accept(channel, &mut self.stock, max_prepared)?);
+        }
+        Ok(())
+    }
+}
+
+fn welcome(channel: &mut Channel, verdict: Verdict, sizes: [usize; 2], ticket: Ticket) -> Result<(), Error> {
+    let [max_batch, max_prepared] = sizes.map(|count| count as u32);
+    Welcome { verdict, max_batch, max_prepared, ticket }.send(channel)
+}
+
+/// Base OTs.
+fn set_up(
+    channel: &mut Channel,
+    config: &ServerConfig,
+    rng: &mut PartyRng,
+    log: &mut Log,
+) -> Result<Ots, Error> {
+    log.clock.enter(Scope::BaseOt);
+    let mut ots = Ots::setup(channel, Role::Server, log.kind, rng)?;
+    ots.set_threads(config.threads);
+    log.clock.enter(Scope::Handshake);
+    Ok(ots)
+}
+
+fn refused(config: &ServerConfig, proposed: u8) -> Error {
+    Error::PeerIncompatible {
+        what: "kind of OT",
+        ours: format!("one of {:?}", config.ot_kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>()),
+        theirs: OtKind::from_code(proposed)
+            .map_or_else(|| format!("code {proposed}"), |kind| kind.name().to_owned()),
+        next: "start the client with a kind of OT that this server allows",
+    }
+}
+
+/// Tells a client that there is no session for it now, and hangs up.
+///
+/// # Errors
+/// As [`Session::accept`] up to the client's greeting.
+pub fn turn_away(mut channel: Channel, reason: Unserved) -> Result<(), Error> {
+    Hello::recv(&mut channel)?;
+    welcome(&mut channel, reason.into(), [0, 0], NO_TICKET)
+}
