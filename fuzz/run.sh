@@ -21,8 +21,8 @@ fuzz='
     if nice '"$binaries"'/$target corpus/$target $dictionary -artifact_prefix=artifacts/$target/ -max_total_time='"${SECONDS_EACH:-600}"' \
         -timeout=30 -rss_limit_mb=2048 -max_len=65536 -len_control=0 -print_final_stats=1 >target/$target.log 2>&1
     then verdict=clean; else verdict=FAILED; fi
-    last=$(grep -E "^#[0-9]+" target/$target.log | tail -n 1 | cut -d" " -f1,2 | tr "\t" " ")
-    echo "$target: $verdict, $(grep -E "cov: " target/$target.log | tail -n 1 | tr "\t" " " | cut -c1-60) ($last)"
+    inputs=$(sed -n "s/^stat::number_of_executed_units: *//p" target/$target.log)
+    echo "$target: $verdict, $inputs inputs, $(grep -aoE "cov: [0-9]+ ft: [0-9]+" target/$target.log | tail -n 1)"
     [ $verdict = clean ]
 '
 echo "$targets" | tr ' ' '\n' | xargs -P "${JOBS:-2}" -I{} sh -c "$fuzz" sh {}

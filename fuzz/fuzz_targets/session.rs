@@ -5,13 +5,10 @@
 use std::sync::LazyLock;
 
 use eqo_checkpoints::Checkpoint;
-use eqo_checkpoints::testing::{Spec, random_checkpoint, random_image};
-use eqo_fuzz::{Transcript, channel, deviate, plant, record};
-use eqo_protocol::Error;
+use eqo_checkpoints::testing::{Spec, random_checkpoint};
+use eqo_fuzz::sessions::{ask, honest, serve};
+use eqo_fuzz::{Transcript, channel, deviate, plant};
 use eqo_protocol::ot::OtKind;
-use eqo_protocol::session::client::{ClientConfig, connect};
-use eqo_protocol::session::server::{ServerConfig, serve_connection};
-use eqo_protocol::transport::Channel;
 use libfuzzer_sys::fuzz_target;
 
 static CHECKPOINT: LazyLock<Checkpoint> =
@@ -20,23 +17,7 @@ static CHECKPOINT: LazyLock<Checkpoint> =
 const KINDS: [OtKind; 2] = [OtKind::SoftSpoken8, OtKind::Ferret];
 
 /// What honest servers and clients say, for each kind of OT.
-static HONEST: LazyLock<[[Transcript; 2]; 2]> = LazyLock::new(|| {
-    KINDS.map(|kind| record(|channel| serve(channel).is_ok(), |channel| ask(channel, kind).is_ok()))
-});
-
-fn serve(channel: Channel) -> Result<(), Error> {
-    serve_connection(channel, &CHECKPOINT, &ServerConfig { max_batch: 4, ..ServerConfig::default() })
-        .map(|_| ())
-}
-
-fn ask(channel: Channel, ot: OtKind) -> Result<(), Error> {
-    let mut client = connect(channel, &ClientConfig { ot, ..ClientConfig::default() })?;
-    let image = random_image(1, &CHECKPOINT);
-    client.prepare(1)?;
-    client.infer(&[&image, &image])?;
-    client.classify(&[&image])?;
-    client.close().map(|_| ())
-}
+static HONEST: LazyLock<[[Transcript; 2]; 2]> = LazyLock::new(|| KINDS.map(|kind| honest(&CHECKPOINT, kind)));
 
 fn seeds() -> Vec<Vec<u8>> {
     let longest = HONEST.iter().flatten().map(Vec::len).max().unwrap_or(0);
@@ -52,7 +33,7 @@ fuzz_target!(init: if std::env::var_os("EQO_SEEDS").is_some() { plant(seeds()) }
     let kind = usize::from(*side >= 252);
     let [server, client] = &HONEST[kind];
     let _ = match side & 1 {
-        0 => serve(channel(deviate(client, data))),
-        _ => ask(channel(deviate(server, data)), KINDS[kind]),
+        0 => serve(channel(deviate(client, data)), &CHECKPOINT),
+        _ => ask(channel(deviate(server, data)), &CHECKPOINT, KINDS[kind]),
     };
 });

@@ -14,6 +14,7 @@ use tokio::runtime::{Handle, Runtime};
 
 mod deviation;
 pub mod parties;
+pub mod sessions;
 
 pub use deviation::deviate;
 
