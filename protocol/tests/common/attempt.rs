@@ -1,8 +1,8 @@
-//! One session over a bad network, and what came of it.
+//! Sessions over bad networks, and what came of them.
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -11,11 +11,13 @@ use eqo_checkpoints::cost::OtKind;
 use eqo_checkpoints::engine::class_of;
 use eqo_checkpoints::testing::{Block, Spec, random_checkpoint, random_image};
 use eqo_protocol::Error;
-use eqo_protocol::session::client::{ClientConfig, connect};
-use eqo_protocol::session::server::{ServerConfig, serve_connection};
-use eqo_protocol::testing::{Direction, End, Fault, FaultKind, Injected, Wire, faulty_pair};
-use eqo_protocol::transport::{TlsClient, TlsServer, TransportConfig};
+use eqo_protocol::session::client::{ClientConfig, Patience, PersistentClient};
+use eqo_protocol::session::server::{Return, ServerConfig, Session};
+use eqo_protocol::session::{Parking, ParkingConfig};
+use eqo_protocol::testing::{Direction, End, Fault, FaultKind, Injected, Relay, Said, Wire, faulty_pair};
+use eqo_protocol::transport::{Channel, TlsClient, TlsServer, TransportConfig};
 use proptest::sample::Index;
+use tokio::runtime::Runtime;
 
 use super::authority::{Authority, VALID};
 
@@ -24,6 +26,9 @@ pub(crate) const HURRIED: Duration = Duration::from_millis(300);
 
 /// How long it waits on a good one, on a busy machine.
 const PATIENT: Duration = Duration::from_secs(30);
+
+/// How often a client comes back for one request.
+const RETURNS: u32 = 6;
 
 /// Parties that haven't ended by then never will.
 const WATCHDOG: Duration = Duration::from_secs(120);
@@ -49,6 +54,9 @@ pub(crate) const SCRIPTS: [&[Ask]; 4] = [
 /// How many networks there are.
 pub(crate) const NETWORKS: usize = 2;
 
+/// Faults of one connection.
+pub(crate) type Faults = Vec<(Direction, Index, FaultKind)>;
+
 /// A session and what goes wrong in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -56,17 +64,25 @@ pub(crate) struct Plan {
     pub(crate) ot: OtKind,
     pub(crate) tls: bool,
     pub(crate) script: usize,
-    pub(crate) faults: Vec<(Direction, Index, FaultKind)>,
+    /// Of the first connection.
+    pub(crate) faults: Faults,
+    /// Of the second one, on which the client comes back to its session; without it, it doesn't. Later ones have none.
+    pub(crate) resumed: Option<Faults>,
 }
 
 /// What came of it.
 pub(crate) struct Attempt {
     /// To each request that the client got an answer to: logits of each image, or its class as a number.
     pub(crate) answers: Vec<Vec<Vec<i64>>>,
+    /// Whether the first connection lasted until requests could be made.
+    pub(crate) opened: bool,
+    /// How often the client came back.
+    pub(crate) returns: u32,
     pub(crate) client: Result<(), Error>,
+    /// Of the last connection.
     pub(crate) server: Result<(), Error>,
     pub(crate) injected: Vec<Injected>,
-    /// Payloads of all frames that the parties sent, before TLS.
+    /// Payloads of all frames from the base OTs on that the parties sent on all connections, before TLS.
     pub(crate) said: Vec<Vec<u8>>,
     messages: [usize; 2],
 }
@@ -111,19 +127,20 @@ fn images(checkpoint: &Checkpoint, count: usize) -> Vec<Vec<u8>> {
 }
 
 impl Plan {
-    /// The session with its faults; if the client is left without answers, once more on a good network.
-    ///
-    /// The second attempt is a session of its own. Where sessions can be taken up again, this is the place to do that instead.
+    /// The session with its faults; if the client is left without answers, a new one on a good network.
     pub(crate) fn play(&self) -> Vec<Attempt> {
         let messages = self.messages();
-        let fault = |&(direction, at, kind): &(Direction, Index, FaultKind)| {
-            let of_direction = messages[usize::from(direction == Direction::ToClient)];
-            Fault { direction, at: at.index(of_direction), kind }
+        let placed = |faults: &Faults| {
+            let fault = |&(direction, at, kind): &(Direction, Index, FaultKind)| {
+                let of_direction = messages[usize::from(direction == Direction::ToClient)];
+                Fault { direction, at: at.index(of_direction), kind }
+            };
+            faults.iter().map(fault).collect::<Vec<_>>()
         };
-        let faults: Vec<Fault> = self.faults.iter().map(fault).collect();
-        let mut attempts = vec![self.attempt(&faults, HURRIED)];
+        let connections = [Some(&self.faults), self.resumed.as_ref()];
+        let mut attempts = vec![self.attempt(connections.into_iter().flatten().map(placed).collect())];
         if attempts[0].answers.len() < self.expected().len() {
-            attempts.push(self.attempt(&[], PATIENT));
+            attempts.push(self.attempt(Vec::new()));
         }
         attempts
     }
@@ -131,14 +148,6 @@ impl Plan {
     /// The engine's answers.
     pub(crate) fn expected(&self) -> &'static [Vec<Vec<i64>>] {
         &WORLD[self.network].answers[self.script]
-    }
-
-    /// Messages that are the same in every session: the graph and its hash.
-    pub(crate) fn public(&self) -> [Vec<u8>; 2] {
-        let graph = WORLD[self.network].checkpoint.graph();
-        let json = graph.graph().to_json();
-        let sent = [&(json.len() as u32).to_le_bytes(), json.as_bytes()].concat();
-        [sent, [&[0], graph.graph_hash().as_slice()].concat()]
     }
 
     /// How many messages such a session takes in each direction, from one without faults.
@@ -149,28 +158,30 @@ impl Plan {
         if let Some(&known) = KNOWN.lock().unwrap().get(&key) {
             return known;
         }
-        let attempt = self.attempt(&[], PATIENT);
+        let attempt = self.attempt(Vec::new());
         assert_eq!(attempt.answers, self.expected(), "{self:?} without a fault");
         assert!(attempt.client.is_ok() && attempt.server.is_ok());
         KNOWN.lock().unwrap().insert(key, attempt.messages);
         attempt.messages
     }
 
-    fn attempt(&self, faults: &[Fault], timeout: Duration) -> Attempt {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.unwrap();
-        let config = TransportConfig { timeout, ..TransportConfig::default() };
-        let wire = if self.tls { &*TLS } else { &Wire::Plaintext };
-        let pair = faulty_pair(wire, faults, runtime.handle(), config);
-        let heard = [pair.server.said(), pair.client.said()];
-        let (network, ot, script) = (self.network, self.ot, self.script);
-        let server = spawn(move || serve(pair.server, network));
-        let client = spawn(move || ask(pair.client, (network, ot), SCRIPTS[script]));
-        let (answers, client) = self.outcome("client", &client);
-        let server = self.outcome("server", &server);
-        let said = heard.iter().flat_map(|said| said.payloads()).collect();
-        let (injected, messages) = (pair.relay.injected(), pair.relay.messages());
-        Attempt { answers, client, server, injected, said, messages }
+    /// A session on connections with these faults, and without any once they are used up.
+    fn attempt(&self, faults: Vec<Vec<Fault>>) -> Attempt {
+        let place = Arc::new(Place::new(self.clone(), faults));
+        let at = Arc::clone(&place);
+        let asked = self.outcome("client", &spawn(move || at.ask()));
+        let connections = std::mem::take(&mut *place.connections.lock().unwrap());
+        let served: Vec<_> = connections.iter().map(|one| self.outcome("server", &one.server)).collect();
+        Attempt {
+            answers: asked.answers,
+            opened: asked.opened,
+            returns: asked.returns,
+            client: asked.end,
+            server: served.into_iter().next_back().unwrap_or(Ok(())),
+            injected: connections.iter().flat_map(|one| one.relay.injected()).collect(),
+            said: connections.iter().flat_map(|one| &one.said).flat_map(secret).collect(),
+            messages: connections.first().map_or([0; 2], |one| one.relay.messages()),
+        }
     }
 
     fn outcome<T>(&self, who: &str, result: &Receiver<T>) -> T {
@@ -182,6 +193,86 @@ impl Plan {
     }
 }
 
+/// What a party says from its base OTs on, which begin with the only message of 66 bytes; greetings, graphs, tickets and lists of
+/// what is kept come before.
+fn secret(said: &Said) -> Vec<Vec<u8>> {
+    said.payloads().into_iter().skip_while(|payload| payload.len() != 66).collect()
+}
+
+/// Where a client connects to a server.
+struct Place {
+    plan: Plan,
+    runtime: Runtime,
+    parking: Arc<Parking>,
+    /// Of connections to come.
+    faults: Mutex<std::vec::IntoIter<Vec<Fault>>>,
+    connections: Mutex<Vec<Connection>>,
+}
+
+struct Connection {
+    relay: Relay,
+    said: [Said; 2],
+    server: Receiver<Result<(), Error>>,
+}
+
+/// What a client has when it is done.
+struct Asked {
+    answers: Vec<Vec<Vec<i64>>>,
+    opened: bool,
+    returns: u32,
+    end: Result<(), Error>,
+}
+
+impl Place {
+    fn new(plan: Plan, faults: Vec<Vec<Fault>>) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let parking = Arc::new(Parking::new(ParkingConfig::default()));
+        let faults = Mutex::new(faults.into_iter());
+        Self { plan, runtime: runtime.unwrap(), parking, faults, connections: Mutex::default() }
+    }
+
+    /// The next connection, with a server at its other end.
+    fn dial(&self) -> Result<Channel, Error> {
+        let faults = self.faults.lock().unwrap().next();
+        let timeout = if faults.is_some() { HURRIED } else { PATIENT };
+        let config = TransportConfig { timeout, ..TransportConfig::default() };
+        let wire = if self.plan.tls { &*TLS } else { &Wire::Plaintext };
+        let pair = faulty_pair(wire, &faults.unwrap_or_default(), self.runtime.handle(), config);
+        let said = [pair.server.said(), pair.client.said()];
+        let (network, parking) = (self.plan.network, Arc::clone(&self.parking));
+        let server = spawn(move || serve(pair.server, network, &parking));
+        self.connections.lock().unwrap().push(Connection { relay: pair.relay, said, server });
+        pair.client.open()
+    }
+
+    fn ask(&self) -> Asked {
+        let mut asked = Asked { answers: Vec::new(), opened: false, returns: 0, end: Ok(()) };
+        asked.end = self.ask_all(&mut asked);
+        asked
+    }
+
+    fn ask_all(&self, asked: &mut Asked) -> Result<(), Error> {
+        let checkpoint = &WORLD[self.plan.network].checkpoint;
+        let attempts = if self.plan.resumed.is_some() { RETURNS } else { 0 };
+        let patience = Patience { attempts, pause: Duration::ZERO };
+        let config = ClientConfig { ot: self.plan.ot, ..ClientConfig::default() };
+        let mut client = PersistentClient::connect(|| self.dial(), &config, patience)?;
+        asked.opened = true;
+        for ask in SCRIPTS[self.plan.script] {
+            match *ask {
+                Prepare(batch) => client.prepare(batch)?,
+                Infer(batch) => asked.answers.push(client.infer(&images(checkpoint, batch))?),
+                Classify(batch) => {
+                    let classes = client.classify(&images(checkpoint, batch))?;
+                    asked.answers.push(classes.iter().map(|&class| vec![class as i64]).collect());
+                }
+            }
+            asked.returns = client.reconnections();
+        }
+        client.close()
+    }
+}
+
 /// Runs a party on a thread that nobody has to wait for.
 fn spawn<T: Send + 'static>(party: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
     let (done, result) = channel();
@@ -189,27 +280,10 @@ fn spawn<T: Send + 'static>(party: impl FnOnce() -> T + Send + 'static) -> Recei
     result
 }
 
-fn serve(end: End, network: usize) -> Result<(), Error> {
-    serve_connection(end.open()?, &WORLD[network].checkpoint, &ServerConfig::default()).map(|_| ())
-}
-
-fn ask(end: End, (network, ot): (usize, OtKind), script: &[Ask]) -> (Vec<Vec<Vec<i64>>>, Result<(), Error>) {
-    let mut answers = Vec::new();
-    let run = || {
-        let checkpoint = &WORLD[network].checkpoint;
-        let mut client = connect(end.open()?, &ClientConfig { ot, ..ClientConfig::default() })?;
-        for ask in script {
-            match *ask {
-                Prepare(batch) => client.prepare(batch)?,
-                Infer(batch) => answers.push(client.infer(&images(checkpoint, batch))?),
-                Classify(batch) => {
-                    let classes = client.classify(&images(checkpoint, batch))?;
-                    answers.push(classes.iter().map(|&class| vec![class as i64]).collect());
-                }
-            }
-        }
-        client.close().map(|_| ())
-    };
-    let result = run();
-    (answers, result)
+fn serve(end: End, network: usize, parking: &Parking) -> Result<(), Error> {
+    let back = Return { parking, client: b"the client" };
+    let checkpoint = &WORLD[network].checkpoint;
+    let mut session = Session::accept_or_resume(end.open()?, checkpoint, &ServerConfig::default(), back)?;
+    while session.serve()? {}
+    Ok(())
 }
