@@ -169,6 +169,7 @@ proptest! {
 /// Sessions by wire and fault, and by how they ended.
 type Table = BTreeMap<(&'static str, &'static str), BTreeMap<&'static str, usize>>;
 
+#[expect(clippy::print_stdout, reason = "the figures that somebody asked for")]
 fn print(table: &Table) {
     let mut outcomes: Vec<&str> = table.values().flat_map(BTreeMap::keys).copied().collect();
     outcomes.sort_unstable();

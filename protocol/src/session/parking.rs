@@ -74,7 +74,7 @@ enum State {
 /// What a returning client finds.
 pub(super) enum Claim<'p> {
     /// Its session, which is moved out.
-    Found(ServerStock, Stay<'p>),
+    Found(Box<(ServerStock, Stay<'p>)>),
     /// The server doesn't know it, or not any more.
     Unknown,
     /// Another connection has it, and has not let go of it in time, or came later.
@@ -125,7 +125,9 @@ impl Parking {
         }
         let taken = Place { client: identity(client), turn, state: State::Taken(closer) };
         match places.by_key.insert(key, taken).map(|place| place.state) {
-            Some(State::Left { stock, since }) => Claim::Found(stock, self.stay_at(key, Some(since))),
+            Some(State::Left { stock, since }) => {
+                Claim::Found(Box::new((stock, self.stay_at(key, Some(since)))))
+            }
             _ => Claim::Unknown,
         }
     }

@@ -120,7 +120,8 @@ impl<'m> Origin<'m> {
         };
         if ticket != NO_TICKET {
             match parking.claim(&ticket, client, channel.closer()) {
-                Claim::Found(stock, stay) => {
+                Claim::Found(found) => {
+                    let (stock, stay) = *found;
                     return Some(Self { stock, resumed: true, ticket, stay: Some(stay) });
                 }
                 Claim::InUse => return None,
