@@ -51,7 +51,7 @@ fn one_of_everything_after(service: &Service, breaks: Vec<Break>, before: impl F
     client.prepare(1)?;
     client.prepare(1)?;
     for _ in 0..2 {
-        assert_eq!(client.infer(&[&image])?, [expected.clone()]);
+        assert_eq!(client.infer(&[&image])?, std::slice::from_ref(&expected));
     }
     assert_eq!(client.classify(&[&image])?, [eqo_checkpoints::engine::class_of(&expected)]);
     assert_eq!(client.infer(&[&image])?, [expected]);
@@ -290,7 +290,7 @@ fn ferret_sessions_are_resumed_too() {
     let Resumed::Kept(kept) = client.resume(service.connect(None)).unwrap() else { panic!("a new session") };
     assert_eq!(kept.prepared, [1]);
     for _ in 0..2 {
-        assert_eq!(client.infer(&[&image]).unwrap(), [expected.clone()]);
+        assert_eq!(client.infer(&[&image]).unwrap(), std::slice::from_ref(&expected));
     }
     assert_as_predicted(&client.close().unwrap());
     assert_nothing_is_sent_twice(&service.hang_up(), "ferret");
