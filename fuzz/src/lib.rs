@@ -14,6 +14,7 @@ use tokio::runtime::{Handle, Runtime};
 
 mod deviation;
 pub mod parties;
+pub mod returns;
 pub mod sessions;
 
 pub use deviation::deviate;
@@ -80,8 +81,13 @@ impl AsyncWrite for Said {
 
 /// A channel to a peer that says `words` and leaves.
 pub fn channel(words: Vec<u8>) -> Channel {
+    over(Said::new(words))
+}
+
+/// The same with a peer that is there already.
+pub fn over(said: Said) -> Channel {
     let config = TransportConfig { timeout: Duration::from_secs(20), ..TransportConfig::default() };
-    Channel::over(Said::new(words), runtime(), config)
+    Channel::over(said, runtime(), config)
 }
 
 /// Frames with these payloads, each of depth 1, which is always allowed.

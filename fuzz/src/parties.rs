@@ -27,7 +27,9 @@ pub fn serve(mut channel: Channel) -> Result<Vec<i64>, Error> {
     let (mut ots, mut rng) = (Ots::dealt(Role::Server, KIND, 1), seeded(1));
     let mut party = Party { role: Role::Server, channel: &mut channel, ots: &mut ots, rng: &mut rng };
     let side = Server::new(CHECKPOINT.graph(), CHECKPOINT.weights());
-    let material = side.prepare(&mut party, 1, &mut |_| ())?;
+    let mut preparation = side.begin(1);
+    side.prepare(&mut party, &mut preparation, &mut |_| ())?;
+    let material = preparation.finish()?;
     let shares = side.infer(&mut party, material, &mut |_| ())?;
     Ok(open(&mut party, |element| logit_ring(CHECKPOINT.graph(), element), &shares)?.unwrap_or_default())
 }
@@ -37,7 +39,9 @@ pub fn ask(mut channel: Channel) -> Result<Vec<i64>, Error> {
     let (mut ots, mut rng) = (Ots::dealt(Role::Client, KIND, 1), seeded(2));
     let mut party = Party { role: Role::Client, channel: &mut channel, ots: &mut ots, rng: &mut rng };
     let side = Client { graph: CHECKPOINT.graph() };
-    let material = side.prepare(&mut party, 1, &mut |_| ())?;
+    let mut preparation = side.begin(1);
+    side.prepare(&mut party, &mut preparation, &mut |_| ())?;
+    let material = preparation.finish()?;
     let pixels: Vec<u64> = (0..CHECKPOINT.graph().shape(0).iter().product::<usize>() as u64).collect();
     let shares = side.infer(&mut party, material, &pixels, &mut |_| ())?;
     Ok(open(&mut party, |element| logit_ring(CHECKPOINT.graph(), element), &shares)?.unwrap_or_default())
