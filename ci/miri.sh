@@ -13,11 +13,12 @@ fi
 # Miri is some thousand times slower than the processor: few cases of each property, and no files of failures.
 export PROPTEST_CASES="${PROPTEST_CASES:-2}" PROPTEST_DISABLE_FAILURE_PERSISTENCE=1
 export MIRIFLAGS="${MIRIFLAGS:--Zmiri-disable-isolation}" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target/miri}"
-TESTS=(ring::pack ot::prg ot::transpose ot::permutation ot::kernels ot::leaves)
-
-portable() { cargo +nightly miri test --locked -p eqo-protocol --lib -- "${TESTS[@]}"; }
+# Not ot::leaves, ot::transpose and ring::pack, which take hours; without AVX-512 they have no unsafe code.
+portable() { cargo +nightly miri test --locked -p eqo-protocol --lib -- ot::prg ot::permutation; }
+# Rows only: Miri (of May 2026) knows no AES key schedule and no narrowing of registers, so those kernels are AddressSanitizer's.
 kernels() {
-    RUSTFLAGS="-Ctarget-feature=+aes,+vaes,+gfni,+bmi2,+avx512f,+avx512bw,+avx512vbmi,+avx512vbmi2" portable
+    RUSTFLAGS="-Ctarget-feature=+aes,+vaes,+gfni,+bmi2,+avx512f,+avx512bw,+avx512vbmi,+avx512vbmi2" CARGO_TARGET_DIR=target/miri-kernels \
+        cargo +nightly miri test --locked -p eqo-protocol --lib -- ot::prg
 }
 
 case "${1:-both}" in
