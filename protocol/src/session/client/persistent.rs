@@ -15,7 +15,7 @@ use crate::transport::{Channel, Refusal, Scope};
 pub struct Patience {
     /// New connections for one request; 0 gives up at once.
     pub attempts: u32,
-    /// Before the first; twice as long before each further one, at most [`LONGEST_PAUSE`].
+    /// Before the first; twice as long before each further one, at most 30 s.
     pub pause: Duration,
 }
 
