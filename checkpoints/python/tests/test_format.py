@@ -51,6 +51,7 @@ DAMAGE = {
     "exponents": (conv(lambda conv: conv.update(weight_exponents=[[1, 1]])), "strictly increasing"),
     "escape": (with_graph(lambda graph: graph["classes"].__setitem__(0, "\x1b[2J")), "no control characters"),
     "name": (with_graph(lambda graph: graph["nodes"][2].update(name="conv1")), "unique"),
+    "pixels": (with_graph(lambda graph: graph["nodes"][-1]["op"]["conv"].update(padding=1)), "shape of the logits: expected one pixel"),
     "last node": (with_graph(lambda graph: graph["classes"].append("more")), "accumulators, one for each"),
 }
 

@@ -30,6 +30,8 @@ def shapes(graph: Graph) -> list[Shape]:
     last = graph.nodes[-1]
     if not isinstance(last.op, Conv) or last.op.output or last.op.out_channels != len(graph.classes):
         raise fault(f"node {last.name}", "last node", f"accumulators, one for each of {len(graph.classes)} classes", "another")
+    if found[-1][1:] != (1, 1):
+        raise fault(f"node {last.name}", "shape of the logits", "one pixel", f"{found[-1][1]} x {found[-1][2]}")
     return found
 
 
