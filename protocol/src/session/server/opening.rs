@@ -70,46 +70,36 @@ impl<'m> Session<'m> {
         let graph = checkpoint.graph();
         let max_batch = limits::largest_batch(graph, config.max_batch)?;
         let max_prepared = config.max_prepared.min(limits::most_prepared(graph)).max(max_batch);
-        let hello = Hello::recv(&mut channel)?;
-        let accepted = config.ot_kinds.iter().copied().find(|kind| kind.code() == hello.ot);
-        let Some(kind) = accepted else {
-            welcome(&mut channel, Verdict::OtRefused, [0, 0], NO_TICKET)?;
-            return Err(refused(config, hello.ot));
-        };
+        let (kind, ticket) = greeted(&mut channel, config)?;
         let mut rng = PartyRng::from_os()?;
-        let Some(mut origin) = Origin::of(&channel, hello.ticket, back, &mut rng) else {
+        let Some(mut origin) = Origin::of(&channel, ticket, back, &mut rng) else {
             welcome(&mut channel, Verdict::Busy, [0, 0], NO_TICKET)?;
             return Err(in_use());
         };
         let mut log = Log::new(kind, clock);
         let agreed = origin.agree(&mut channel, graph, [max_batch, max_prepared], &mut log);
-        let ots = agreed.and_then(|()| set_up(&mut channel, config, &mut rng, &mut log));
-        let Origin { stock, mut stay, .. } = origin;
-        let ots = match ots {
+        let ots = match agreed.and_then(|()| set_up(&mut channel, config, &mut rng, &mut log)) {
             Ok(ots) => ots,
             Err(error) => {
-                if let Some(stay) = stay {
-                    stay.leave(stock);
-                }
+                origin.leave();
                 return Err(error);
             }
         };
+        let Origin { stock, mut stay, .. } = origin;
         stay.iter_mut().for_each(Stay::begin);
-        let side = Server::new(graph, checkpoint.weights());
-        Ok(Self {
-            checkpoint,
-            side,
-            channel,
-            ots,
-            rng,
-            max_batch,
-            max_prepared,
-            stock,
-            log,
-            stay,
-            watch: None,
-        })
+        let (side, watch) = (Server::new(graph, checkpoint.weights()), None);
+        Ok(Self { checkpoint, side, channel, ots, rng, max_batch, max_prepared, stock, log, stay, watch })
     }
+}
+
+/// The client's greeting: the kind of OT that it proposes, which this server runs, and its ticket.
+fn greeted(channel: &mut Channel, config: &ServerConfig) -> Result<(OtKind, Ticket), Error> {
+    let hello = Hello::recv(channel)?;
+    if let Some(kind) = config.ot_kinds.iter().copied().find(|kind| kind.code() == hello.ot) {
+        return Ok((kind, hello.ticket));
+    }
+    welcome(channel, Verdict::OtRefused, [0, 0], NO_TICKET)?;
+    Err(refused(config, hello.ot))
 }
 
 impl<'m> Origin<'m> {
@@ -132,6 +122,13 @@ impl<'m> Origin<'m> {
         rng.fill_bytes(&mut ticket);
         let stay = Some(parking.stay(&ticket, client, channel.closer()));
         Some(Self { stock: ServerStock::new(), resumed: false, ticket, stay })
+    }
+
+    /// The client may come back once more to what it had.
+    fn leave(self) {
+        if let Some(stay) = self.stay {
+            stay.leave(self.stock);
+        }
     }
 
     /// Up to the base OTs.
