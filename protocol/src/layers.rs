@@ -43,7 +43,7 @@ const NODES: &str = "prepared nodes";
 pub struct Entered {
     /// Which part.
     pub scope: Scope,
-    /// What this party has sent and received before, in the whole session.
+    /// What this party has sent and received before, over the whole connection.
     pub before: Traffic,
 }
 

@@ -1,4 +1,4 @@
-//! What oblivious transfer sends: base OTs once a session, extension for every random OT.
+//! What oblivious transfer sends: base OTs once a connection, extension for every random OT.
 
 mod lpn;
 mod plan;

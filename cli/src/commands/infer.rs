@@ -78,11 +78,15 @@ struct Asking<'a> {
 impl Asking<'_> {
     /// Asks for these images at once, and prints or notes what came.
     fn answer(&mut self, files: &[PathBuf]) -> Result<(), Failure> {
+        // First of all: an image that can't be read costs no preparation.
+        let [_, height, width] = self.client.graph().shape(0);
+        let images =
+            files.iter().map(|file| images::load(file, [height, width])).collect::<Result<Vec<_>, _>>()?;
         if self.client.prepared(files.len()) == 0 {
             self.client.prepare(files.len())?;
         }
         let (prepared, asked) = (self.client.bytes(), Instant::now());
-        let answers = infer(&mut self.client, files, self.args.top1)?;
+        let answers = infer(&mut self.client, &images, self.args.top1)?;
         let share = files.len() as u64;
         let seconds_online = asked.elapsed().as_secs_f64() / share as f64;
         let seconds = self.since.elapsed().as_secs_f64() / share as f64;
@@ -118,20 +122,17 @@ impl Asking<'_> {
     }
 }
 
-/// Reads the files at the network's size and asks the server.
+/// Asks the server about images of the network's size.
 fn infer(
     client: &mut PersistentClient<Box<Dialer>>,
-    files: &[PathBuf],
+    images: &[Vec<u8>],
     top1: bool,
 ) -> Result<Vec<Answer>, Failure> {
-    let [_, height, width] = client.graph().shape(0);
-    let images =
-        files.iter().map(|file| images::load(file, [height, width])).collect::<Result<Vec<_>, _>>()?;
     if top1 {
-        let classes = client.classify(&images)?;
+        let classes = client.classify(images)?;
         return Ok(classes.into_iter().map(|class| Answer { class, logits: None }).collect());
     }
-    let logits = client.infer(&images)?;
+    let logits = client.infer(images)?;
     Ok(logits.into_iter().map(|logits| Answer { class: class_of(&logits), logits: Some(logits) }).collect())
 }
 

@@ -110,7 +110,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Config`] for no images, too many, or one of the wrong size; those of the channel and the OTs, after which
-    /// the session can only be dropped.
+    /// the session can only be resumed or dropped.
     ///
     /// # Communication cost
     /// [`eqo_checkpoints::cost::Forecast::infer`] foretells it exactly.
