@@ -1,24 +1,25 @@
 #!/usr/bin/env bash
 # Builds the binary of a party (no training) so that the same commit gives the same bytes in every folder:
 #   ci/reproducible.sh build OUT     writes OUT/eqo and prints its SHA-256
-#   ci/reproducible.sh prove         builds the commit in two folders of different names, and compares
+#   ci/reproducible.sh prove         builds the commit twice, in folders and Cargo homes of different names, and compares
 # The compiler, the C compiler and the system are those of the machine: a report of a hash names them.
 # Only this script sets these flags: in .cargo/config.toml they would rebuild everything for everybody.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 EPOCH=$(git log -1 --format=%ct)
+CARGO_HOME=${CARGO_HOME:-$HOME/.cargo}
 
 build() { # SOURCE OUT
-    local source out home
+    local source out
     source=$(cd "$1" && pwd) && mkdir -p "$2" && out=$(cd "$2" && pwd)
-    home=${CARGO_HOME:-$HOME/.cargo}
     # Paths reach the binary by panics' places and debug information, of Rust and of the C in ring and mozjpeg-sys.
-    local maps="--remap-path-prefix=$source=/eqo --remap-path-prefix=$home=/cargo --remap-path-prefix=$out=/target"
-    local c="-ffile-prefix-map=$source=/eqo -ffile-prefix-map=$home=/cargo -ffile-prefix-map=$out=/target"
+    # Cargo hashes RUSTFLAGS into every symbol, so the first are given to rustc behind its back.
+    local maps="--remap-path-prefix=$source=/eqo --remap-path-prefix=$CARGO_HOME=/cargo --remap-path-prefix=$out=/target"
+    local c="-ffile-prefix-map=$source=/eqo -ffile-prefix-map=$CARGO_HOME=/cargo -ffile-prefix-map=$out=/target"
     (
         cd "$source"
-        SOURCE_DATE_EPOCH=$EPOCH RUSTFLAGS="$maps" CFLAGS="$c" CARGO_INCREMENTAL=0 \
-            cargo build --release --locked --package eqo --no-default-features --target-dir "$out/target" \
+        export SOURCE_DATE_EPOCH=$EPOCH RUSTC_WRAPPER="$source/ci/rustc-remapped.sh" EQO_REMAP="$maps" CFLAGS="$c" RUSTFLAGS=""
+        CARGO_INCREMENTAL=0 cargo build --release --locked --package eqo --no-default-features --target-dir "$out/target" \
             --config 'profile.release.codegen-units=1' --config 'profile.release.debug=false'
     )
     cp "$out/target/release/eqo" "$out/eqo"
@@ -29,16 +30,17 @@ prove() {
     local work first second
     work=$(mktemp -d) && trap "rm -rf '$work'" EXIT
     for folder in one a/longer/other; do
-        mkdir -p "$work/$folder"
+        mkdir -p "$work/$folder" "$work/$folder-home"
         git archive HEAD | tar x -C "$work/$folder"
-        build "$work/$folder" "$work/$folder-out"
+        ln -s "$CARGO_HOME/registry" "$work/$folder-home/registry"
+        CARGO_HOME="$work/$folder-home" build "$work/$folder" "$work/$folder-out"
     done
     first=$(sha256sum <"$work/one-out/eqo") second=$(sha256sum <"$work/a/longer/other-out/eqo")
     if [ "$first" != "$second" ]; then
         echo "the two binaries differ: $first $second" >&2
         exit 1
     fi
-    echo "the same binary from two folders: $first"
+    echo "the same binary from two folders and two Cargo homes: $first"
 }
 
 case "${1:-}" in
