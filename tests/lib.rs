@@ -154,7 +154,13 @@ pub struct Server {
 impl Server {
     /// Serves `checkpoint` on 127.0.0.1 with `options`, and waits until it listens.
     pub fn start(checkpoint: &Path, options: &[&str]) -> Self {
+        Self::start_logging(checkpoint, options, "warn")
+    }
+
+    /// [`start`](Self::start) with this `RUST_LOG`.
+    pub fn start_logging(checkpoint: &Path, options: &[&str], log: &str) -> Self {
         let mut command = eqo([OsStr::new("serve"), checkpoint.as_os_str()]);
+        command.env("RUST_LOG", log);
         command.args(["--listen", "127.0.0.1:0"]).args(options);
         if !options.contains(&"--tls-cert") {
             command.arg("--insecure-plaintext");

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use e2e::{Server, image_folder, json_of, tiny_checkpoint};
 use eqo_checkpoints::format::Checkpoint;
 use eqo_protocol::session::client::{Client, ClientConfig, connect};
-use eqo_protocol::transport::{self, Credentials, TlsClient, TransportConfig};
+use eqo_protocol::transport::{self, Channel, Credentials, TlsClient, TransportConfig};
 use eqo_protocol::{Error, Unserved};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -45,8 +45,13 @@ fn runtime() -> &'static Runtime {
 
 /// A client in this process: its session lasts as long as the test wants.
 fn client(server: &Server) -> Result<Client, Error> {
+    connect(line_to(server)?, &ClientConfig::default())
+}
+
+/// A connection to the server.
+fn line_to(server: &Server) -> Result<Channel, Error> {
     let config = TransportConfig { timeout: PATIENCE, ..TransportConfig::default() };
-    connect(transport::connect(&server.address, runtime().handle(), config)?, &ClientConfig::default())
+    transport::connect(&server.address, runtime().handle(), config)
 }
 
 /// The same over TLS.

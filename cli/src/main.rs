@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::args::{Cli, Command};
 use crate::exit::Failure;
@@ -38,7 +39,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| progress::Log).init();
+    // A span has a line when it ends, with its time.
+    let log = tracing_subscriber::fmt().with_span_events(FmtSpan::CLOSE);
+    log.with_env_filter(filter).with_writer(|| progress::Log).init();
     match run(&Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

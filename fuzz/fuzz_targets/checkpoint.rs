@@ -34,7 +34,7 @@ fuzz_target!(init: if std::env::var_os("EQO_SEEDS").is_some() { plant(seeds()) }
     };
     let Some(bytes) = forged else { return };
     let Ok(checkpoint) = Checkpoint::read_bytes(&bytes) else { return };
-    let again = Checkpoint::read_bytes(&checkpoint.to_bytes()).ok().expect("what is written can be read");
+    let again = Checkpoint::read_bytes(&checkpoint.to_bytes()).expect("what is written can be read");
     assert!(again == checkpoint);
     let graph = checkpoint.graph();
     let values: usize = (0..graph.nodes().len()).map(|id| graph.shape(id).iter().product::<usize>()).sum();

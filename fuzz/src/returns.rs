@@ -5,7 +5,7 @@ use eqo_checkpoints::testing::random_image;
 use eqo_protocol::Error;
 use eqo_protocol::ot::OtKind;
 use eqo_protocol::session::client::{Client, ClientConfig, connect};
-use eqo_protocol::session::server::{Return, ServerConfig, Session};
+use eqo_protocol::session::server::{Greeting, Return, ServerConfig, Session};
 use eqo_protocol::session::{Parking, ParkingConfig};
 use eqo_protocol::testing::{Faulty, Wire, faulty_pair};
 use eqo_protocol::transport::{Channel, TransportConfig};
@@ -44,8 +44,12 @@ impl<'c> Server<'c> {
     /// Those of the session.
     pub fn serve(&self, channel: Channel) -> Result<(), Error> {
         let back = Return { parking: &self.parking, client: b"the client" };
-        let mut session =
-            Session::accept_or_resume(channel, self.checkpoint, &ServerConfig::default(), back)?;
+        let mut session = Session::accept_or_resume(
+            Greeting::recv(channel)?,
+            self.checkpoint,
+            &ServerConfig::default(),
+            back,
+        )?;
         while session.serve()? {}
         Ok(())
     }

@@ -10,7 +10,7 @@ use eqo_checkpoints::testing::{Spec, random_checkpoint, random_image};
 use eqo_protocol::ot::OtKind;
 use eqo_protocol::session::ParkingConfig;
 use eqo_protocol::session::client::{Client, ClientConfig, Resumed, connect};
-use eqo_protocol::session::server::turn_away;
+use eqo_protocol::session::server::Greeting;
 use eqo_protocol::transport::Channel;
 use eqo_protocol::{Error, Unserved};
 
@@ -123,7 +123,7 @@ fn a_server_that_answers_a_return_with_nonsense_is_named() {
 fn a_client_that_is_turned_away_is_told_why() {
     for reason in [Unserved::Busy, Unserved::Draining] {
         let (server, client) = meet(
-            |channel| turn_away(channel, reason),
+            |channel| Greeting::recv(channel)?.turn_away(reason),
             |channel| connect(channel, &ClientConfig::default()).map(drop),
         );
         assert!(server.is_ok());

@@ -76,7 +76,7 @@ fn the_stock_of_a_session_ends_where_its_budget_does() {
     let server = serve(&["--concurrent", "1", "--stock", "1"]);
     let mut client = client(&server).unwrap();
     let mut prepared = 0.0;
-    // Far beyond a megabyte.
+    // Far beyond half a megabyte; the other half is for what broken sessions leave.
     while client.prepare(1).is_ok() {
         prepared += 1.0;
         assert!(prepared < 4096.0, "the budget ends it");
@@ -84,7 +84,7 @@ fn the_stock_of_a_session_ends_where_its_budget_does() {
     assert!(prepared > 0.0);
     until(&server, "eqo_stock_images", prepared);
     let bytes = sample(&server, "eqo_stock_bytes");
-    assert!(bytes <= 1e6 && bytes + bytes / prepared > 1e6, "{bytes} bytes of {prepared} images");
+    assert!(bytes <= 5e5 && bytes + bytes / prepared > 5e5, "{bytes} bytes of {prepared} images");
     infers_right(&mut client, &tiny_checkpoint());
     until(&server, "eqo_images_total", 1.0);
     assert_eq!(sample(&server, "eqo_stock_images"), prepared - 1.0);

@@ -64,6 +64,31 @@ fn bytes_are_told_by_layer_and_phase() {
     }
 }
 
+/// Lines as `session{…}:layer{…}:gate{…}: …: close time.busy=…`, and nothing that is computed on.
+#[test]
+fn the_log_has_a_span_with_its_time_for_every_session_layer_and_gate() {
+    let server =
+        Server::start_logging(&tiny_checkpoint(), &["--sessions", "1"], "eqo=debug,eqo_protocol=trace");
+    let mut client = client(&server).unwrap();
+    infers_right(&mut client, &tiny_checkpoint());
+    let report = client.close().unwrap();
+    let (_, log) = server.wait();
+    let closed: Vec<&str> = log.lines().filter(|line| line.contains(": close time.busy=")).collect();
+    let session = "session{id=0 client=127.0.0.1}:";
+    assert_eq!(closed.iter().filter(|line| line.contains(&format!("{session} "))).count(), 1, "{log}");
+    for row in &report.rows {
+        for (phase, measured) in [("offline", &row.offline), ("online", &row.online)] {
+            let layer = format!("{session}layer{{name={} phase=\"{phase}\"}}:", row.name);
+            let found = closed.iter().any(|line| line.contains(&format!("{layer} ")));
+            // What isn't part of an answer is in the session's own span.
+            let before = ["handshake", "base-ot", "request"].contains(&row.name.as_str());
+            assert!(found || before || measured.bytes() == 0, "{layer}\n{log}");
+        }
+    }
+    let gates = closed.iter().filter(|line| line.contains("gate{gate="));
+    assert!(gates.clone().count() > 0 && gates.clone().all(|line| line.contains("}:layer{name=")), "{log}");
+}
+
 #[test]
 fn the_page_is_served_only_if_it_is_asked_for() {
     let plain = serve(&[]);

@@ -108,8 +108,8 @@ impl Shared {
         let admitted = &args.admission;
         let sessions = args.sessions.unwrap_or(usize::MAX);
         let concurrent = admitted.concurrent.min(sessions);
-        let budget = Budget::new(admitted.memory, admitted.stock, admitted.queue);
-        let wishes = Wishes { max_batch: args.max_batch, stock: budget.stock / concurrent as u64 };
+        let budget = Budget::new(admitted.memory, admitted.stock, [concurrent, admitted.queue]);
+        let wishes = Wishes { max_batch: args.max_batch, stock: budget.share };
         let models = Arc::new(Models::read(&args.checkpoint, wishes)?);
         check_memory(&models.current(), budget.memory)?;
         let limits = Limits {

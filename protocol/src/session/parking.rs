@@ -103,6 +103,13 @@ impl Parking {
         drop(forgotten);
     }
 
+    /// Closes the connection that still uses the session of a client that came back, and doesn't wait for it.
+    pub(super) fn call_off(&self, ticket: &Ticket, client: &[u8]) {
+        if let Some(Place { state: State::Taken(old), .. }) = self.lock().by_key.get(&key(ticket, client)) {
+            give_up(old);
+        }
+    }
+
     /// Gives what the session left to a connection with this closer. Another one that still uses it is closed: its client has given it
     /// up.
     pub(super) fn claim(&self, ticket: &Ticket, client: &[u8], closer: Closer) -> Claim<'_> {
@@ -117,7 +124,7 @@ impl Parking {
             }
             place.turn = turn;
             match &mut place.state {
-                State::Taken(old) => old.close("its client came back on another connection"),
+                State::Taken(old) => give_up(old),
                 State::Left { .. } => break,
             }
             let Some(left) = until.checked_duration_since(Instant::now()) else { return Claim::InUse };
@@ -194,6 +201,11 @@ fn left(places: &Places) -> impl Iterator<Item = Left> {
         }
         State::Taken(_) => None,
     })
+}
+
+/// Closes a connection that its client has left.
+fn give_up(old: &Closer) {
+    old.close("its client came back on another connection");
 }
 
 fn key(ticket: &Ticket, client: &[u8]) -> Key {

@@ -17,7 +17,7 @@ use crate::report::Report;
 use crate::transport::{Channel, Meter, Scope};
 use crate::{Error, PartyRng, Role};
 
-pub use opening::{Return, turn_away};
+pub use opening::{Greeting, Return};
 
 /// What a server agrees to.
 #[derive(Clone, Debug)]

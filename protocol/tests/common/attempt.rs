@@ -12,7 +12,7 @@ use eqo_checkpoints::engine::class_of;
 use eqo_checkpoints::testing::{Block, Spec, random_checkpoint, random_image};
 use eqo_protocol::Error;
 use eqo_protocol::session::client::{ClientConfig, Patience, PersistentClient};
-use eqo_protocol::session::server::{Return, ServerConfig, Session};
+use eqo_protocol::session::server::{Greeting, Return, ServerConfig, Session};
 use eqo_protocol::session::{Parking, ParkingConfig};
 use eqo_protocol::testing::{Direction, End, Fault, FaultKind, Injected, Relay, Said, Wire, faulty_pair};
 use eqo_protocol::transport::{Channel, TlsClient, TlsServer, TransportConfig};
@@ -283,7 +283,8 @@ fn spawn<T: Send + 'static>(party: impl FnOnce() -> T + Send + 'static) -> Recei
 fn serve(end: End, network: usize, parking: &Parking) -> Result<(), Error> {
     let back = Return { parking, client: b"the client" };
     let checkpoint = &WORLD[network].checkpoint;
-    let mut session = Session::accept_or_resume(end.open()?, checkpoint, &ServerConfig::default(), back)?;
+    let mut session =
+        Session::accept_or_resume(Greeting::recv(end.open()?)?, checkpoint, &ServerConfig::default(), back)?;
     while session.serve()? {}
     Ok(())
 }

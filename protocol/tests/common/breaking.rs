@@ -5,7 +5,7 @@ use std::thread::{self, JoinHandle};
 
 use eqo_checkpoints::Checkpoint;
 use eqo_protocol::Error;
-use eqo_protocol::session::server::{Return, ServerConfig, Session};
+use eqo_protocol::session::server::{Greeting, Return, ServerConfig, Session};
 use eqo_protocol::session::{Parking, ParkingConfig};
 use eqo_protocol::testing::TEST_TIMEOUT;
 use eqo_protocol::transport::{Channel, FRAME_HEADER, TransportConfig, memory_pair};
@@ -128,8 +128,12 @@ impl Service {
         let client = self.client.clone();
         let session = move || -> Result<(), Error> {
             let back = Return { parking: &parking, client: &client };
-            let mut session =
-                Session::accept_or_resume(channel, &checkpoint, &ServerConfig::default(), back)?;
+            let mut session = Session::accept_or_resume(
+                Greeting::recv(channel)?,
+                &checkpoint,
+                &ServerConfig::default(),
+                back,
+            )?;
             while session.serve()? {}
             Ok(())
         };

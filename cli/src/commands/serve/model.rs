@@ -33,7 +33,8 @@ pub(super) struct Model {
     /// Bytes that a prepared image holds.
     pub(super) image_bytes: u64,
     pub(super) layers: LayerBytes,
-    /// What broken sessions left for their clients to come back to: no more than one session's share of the stock.
+    /// What broken sessions left for their clients to come back to, no more than one session's share of the stock together: the
+    /// budget has it beside those of the sessions.
     pub(super) parking: Parking,
 }
 

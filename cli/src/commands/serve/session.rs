@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use eqo_protocol::report::Report;
-use eqo_protocol::session::server::{self, Return, ServerConfig, Session};
-use eqo_protocol::transport::{Channel, Knock};
+use eqo_protocol::session::server::{Greeting, Return, ServerConfig, Session};
+use eqo_protocol::transport::Knock;
 use eqo_protocol::{Error, Unserved};
 
 use super::admission::Refused;
@@ -20,50 +20,62 @@ use super::metrics::{DEADLINE, HANDSHAKE, Metrics, label};
 use super::watch::Watch;
 use super::{Counted, Shared};
 
+/// How long a client may take to say what it wants, once its connection is secure.
+const GREETING: Duration = Duration::from_secs(10);
+
 /// How long a client that is turned away may take to listen.
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Lets a client in, waits for its turn and serves it. `knocking` counts it until it is let in.
 pub(super) fn welcome(shared: &Arc<Shared>, knock: Knock, knocking: Counted) {
     let (peer, came) = (knock.peer(), Instant::now());
-    let opened = knock.open(&shared.security);
+    let greeted = greet(shared, knock);
     let _inside = shared.is_inside();
     drop(knocking);
-    let (channel, certificate) = match opened {
-        Ok(opened) => opened,
+    let (greeting, client) = match greeted {
+        Ok(greeted) => greeted,
         Err(error) => {
             shared.metrics.error(&label(&error));
             tracing::warn!("not let in: {peer}: {error}");
             return;
         }
     };
-    let (let_in, client) = (came.elapsed(), ClientId::new(certificate, peer));
+    let let_in = came.elapsed();
+    greeting.call_off(Return { parking: &shared.models.current().parking, client: client.proof() });
     let waits = Instant::now();
     let entered = shared.door.enter(&client, shared.settings.queue_wait);
     match entered {
         Ok(place) => {
             shared.metrics.wait.observe(waits.elapsed().as_secs_f64());
             let visit = Visit { shared, place: &place, peer, begun: Instant::now() - let_in };
-            visit.run(channel);
+            visit.run(greeting);
         }
         Err(refused) => {
             shared.metrics.refused(refused);
             tracing::warn!("turned away: {peer}: {}", refused.name());
             let _knocks = shared.knocks();
-            let _deadline = Deadline::set(&shared.runtime, channel.closer(), FAREWELL, HANDSHAKE);
-            turn_away(channel, refused);
+            let _deadline = Deadline::set(&shared.runtime, greeting.closer(), FAREWELL, HANDSHAKE);
+            // Whether it listens or not, it is gone.
+            let _ = greeting.turn_away(unserved(refused));
         }
     }
 }
 
-/// Tells a client that it can't be served now.
-fn turn_away(channel: Channel, reason: Refused) {
-    let reason = match reason {
+/// Makes the connection secure and hears what the client wants.
+fn greet(shared: &Shared, knock: Knock) -> Result<(Greeting, ClientId), Error> {
+    let peer = knock.peer();
+    let (channel, certificate) = knock.open(&shared.security)?;
+    let patience = GREETING.min(shared.settings.timeout);
+    let _deadline = Deadline::set(&shared.runtime, channel.closer(), patience, HANDSHAKE);
+    Ok((Greeting::recv(channel)?, ClientId::new(certificate, peer)))
+}
+
+/// What a client that can't be served now is told.
+fn unserved(refused: Refused) -> Unserved {
+    match refused {
         Refused::Draining => Unserved::Draining,
         Refused::QueueFull | Refused::WaitedTooLong | Refused::NoMemory => Unserved::Busy,
-    };
-    // Whether it listened or not, it is gone.
-    let _ = server::turn_away(channel, reason);
+    }
 }
 
 /// A client that has a place.
@@ -76,16 +88,16 @@ struct Visit<'s> {
 }
 
 impl Visit<'_> {
-    fn run(&self, channel: Channel) {
+    fn run(&self, greeting: Greeting) {
         let (shared, client, peer) = (self.shared, &self.place.grant.client, self.peer);
-        let closer = channel.closer();
+        let closer = greeting.closer();
         let listed = shared.live.begin(client, closer.clone(), self.place.model.image_bytes);
         let _span = tracing::info_span!("session", id = listed.id, client = %client).entered();
         shared.metrics.begun.inc();
         let mut ending = Ending { metrics: &shared.metrics, begun: Instant::now(), well: false };
         let limit = shared.settings.deadline;
         let _deadline = limit.map(|limit| Deadline::set(&shared.runtime, closer, limit, DEADLINE));
-        match self.serve(channel, listed.id) {
+        match self.serve(greeting, listed.id) {
             Ok(report) => {
                 ending.well = true;
                 tracing::info!(%peer, bytes = report.bytes(), seconds = report.seconds(), "session done");
@@ -97,7 +109,7 @@ impl Visit<'_> {
         }
     }
 
-    fn serve(&self, channel: Channel, id: SessionId) -> Result<Report, Error> {
+    fn serve(&self, greeting: Greeting, id: SessionId) -> Result<Report, Error> {
         let (shared, model, grant) = (self.shared, &self.place.model, &self.place.grant);
         let config = ServerConfig {
             max_batch: grant.offer.batch,
@@ -106,10 +118,10 @@ impl Visit<'_> {
             ..ServerConfig::default()
         };
         let patience = shared.settings.timeout;
-        let in_time = Deadline::set(&shared.runtime, channel.closer(), patience, HANDSHAKE);
+        let in_time = Deadline::set(&shared.runtime, greeting.closer(), patience, HANDSHAKE);
         let watch;
         let back = Return { parking: &model.parking, client: grant.client.proof() };
-        let mut session = Session::accept_or_resume(channel, &model.checkpoint, &config, back)?;
+        let mut session = Session::accept_or_resume(greeting, &model.checkpoint, &config, back)?;
         drop(in_time);
         shared.metrics.handshake.observe(self.begun.elapsed().as_secs_f64());
         watch = RefCell::new(Watch::new(shared, model, id, session.meter()));

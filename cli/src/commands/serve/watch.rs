@@ -85,7 +85,6 @@ impl<'s> Watch<'s> {
         // The earlier one must be left before the next is entered.
         self.span = None;
         self.span = Some(tracing::debug_span!("layer", name = %layer, phase).entered());
-        tracing::debug!("entered");
         self.say(format!("{layer} {phase}"));
     }
 

@@ -12,7 +12,7 @@ use crate::session::handshake::{Confirmation, Hello, Verdict, Welcome, other_gra
 use crate::session::holdings::{self, ServerStock};
 use crate::session::parking::{Claim, NO_TICKET, Parking, Stay, Ticket, in_use};
 use crate::session::{Clock, Log, limits};
-use crate::transport::{Channel, Scope};
+use crate::transport::{Channel, Closer, Scope};
 use crate::{Error, PartyRng, Role};
 
 /// How clients come back to sessions whose connection broke.
@@ -23,6 +23,45 @@ pub struct Return<'m> {
     /// Who the client is: nobody else can claim its sessions. Its certificate's fingerprint, say; nothing if nobody is known, when the
     /// ticket alone decides.
     pub client: &'m [u8],
+}
+
+/// A client that has said who it is and what it wants, and waits for its answer.
+pub struct Greeting {
+    channel: Channel,
+    hello: Hello,
+}
+
+impl Greeting {
+    /// Waits for the first message of a client.
+    ///
+    /// # Errors
+    /// [`Error::PeerData`] for a peer that speaks another protocol, [`Error::PeerIncompatible`] for another version; those of the
+    /// channel.
+    pub fn recv(mut channel: Channel) -> Result<Self, Error> {
+        let hello = Hello::recv(&mut channel)?;
+        Ok(Self { channel, hello })
+    }
+
+    /// Ends the connection from elsewhere.
+    pub fn closer(&self) -> Closer {
+        self.channel.closer()
+    }
+
+    /// If the client comes back to a session that another connection still uses, closes that one. A server with few places does this
+    /// before the client waits for one: the old connection may be what keeps it from getting it.
+    pub fn call_off(&self, back: Return) {
+        if self.hello.ticket != NO_TICKET {
+            back.parking.call_off(&self.hello.ticket, back.client);
+        }
+    }
+
+    /// Tells the client that there is no session for it now, and hangs up.
+    ///
+    /// # Errors
+    /// Those of the channel.
+    pub fn turn_away(mut self, reason: Unserved) -> Result<(), Error> {
+        welcome(&mut self.channel, reason.into(), [0, 0], NO_TICKET)
+    }
 }
 
 /// A session's stock, whether it is another connection's, its ticket and where it is left.
@@ -44,33 +83,35 @@ impl<'m> Session<'m> {
         checkpoint: &'m Checkpoint,
         config: &ServerConfig,
     ) -> Result<Self, Error> {
-        Self::open(channel, checkpoint, config, None)
+        Self::open(Greeting::recv(channel)?, checkpoint, config, None)
     }
 
-    /// [`accept`](Self::accept) for a client that may come back after its connection broke, and perhaps does so now.
+    /// [`accept`](Self::accept) for a client that has greeted, may come back after its connection broke, and perhaps does so now.
     ///
     /// # Errors
     /// As [`accept`](Self::accept).
     pub fn accept_or_resume(
-        channel: Channel,
+        greeting: Greeting,
         checkpoint: &'m Checkpoint,
         config: &ServerConfig,
         back: Return<'m>,
     ) -> Result<Self, Error> {
-        Self::open(channel, checkpoint, config, Some(back))
+        Self::open(greeting, checkpoint, config, Some(back))
     }
 
     fn open(
-        mut channel: Channel,
+        greeting: Greeting,
         checkpoint: &'m Checkpoint,
         config: &ServerConfig,
         back: Option<Return<'m>>,
     ) -> Result<Self, Error> {
+        // Without the client's wait for a place.
         let clock = Clock::start();
+        let Greeting { mut channel, hello } = greeting;
         let graph = checkpoint.graph();
         let max_batch = limits::largest_batch(graph, config.max_batch)?;
         let max_prepared = config.max_prepared.min(limits::most_prepared(graph)).max(max_batch);
-        let (kind, ticket) = greeted(&mut channel, config)?;
+        let (kind, ticket) = (agreed_kind(&mut channel, config, &hello)?, hello.ticket);
         let mut rng = PartyRng::from_os()?;
         let Some(mut origin) = Origin::of(&channel, ticket, back, &mut rng) else {
             welcome(&mut channel, Verdict::Busy, [0, 0], NO_TICKET)?;
@@ -92,11 +133,10 @@ impl<'m> Session<'m> {
     }
 }
 
-/// The client's greeting: the kind of OT that it proposes, which this server runs, and its ticket.
-fn greeted(channel: &mut Channel, config: &ServerConfig) -> Result<(OtKind, Ticket), Error> {
-    let hello = Hello::recv(channel)?;
+/// The kind of OT that the client proposes, if this server runs it.
+fn agreed_kind(channel: &mut Channel, config: &ServerConfig, hello: &Hello) -> Result<OtKind, Error> {
     if let Some(kind) = config.ot_kinds.iter().copied().find(|kind| kind.code() == hello.ot) {
-        return Ok((kind, hello.ticket));
+        return Ok(kind);
     }
     welcome(channel, Verdict::OtRefused, [0, 0], NO_TICKET)?;
     Err(refused(config, hello.ot))
@@ -182,13 +222,4 @@ fn refused(config: &ServerConfig, proposed: u8) -> Error {
             .map_or_else(|| format!("code {proposed}"), |kind| kind.name().to_owned()),
         next: "start the client with a kind of OT that this server allows",
     }
-}
-
-/// Tells a client that there is no session for it now, and hangs up.
-///
-/// # Errors
-/// As [`Session::accept`] up to the client's greeting.
-pub fn turn_away(mut channel: Channel, reason: Unserved) -> Result<(), Error> {
-    Hello::recv(&mut channel)?;
-    welcome(&mut channel, reason.into(), [0, 0], NO_TICKET)
 }
