@@ -1,5 +1,9 @@
 //! The harness shared by the end-to-end tests: the real `eqo` binary, run as people run it.
 
+mod certificates;
+
+pub use certificates::Certificates;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};

@@ -9,19 +9,18 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::{Resources, Server, json_of, root};
+use e2e::{Certificates, Resources, Server, tiny_checkpoint};
 use eqo_checkpoints::engine::Engine;
 use eqo_checkpoints::format::Checkpoint;
 use eqo_protocol::Error;
 use eqo_protocol::ot::OtKind;
 use eqo_protocol::session::client::{ClientConfig, Patience, PersistentClient, connect};
-use eqo_protocol::transport::{Channel, Credentials, TlsClient, TransportConfig, connect_tls};
+use eqo_protocol::transport::{Channel, TlsClient, TransportConfig, connect_tls};
 use tokio::runtime::{Builder, Runtime};
 
 /// Clients at the same time.
@@ -76,26 +75,6 @@ struct Stage {
     logits: Vec<Vec<i64>>,
     /// The first bytes of a handshake that somebody recorded.
     recorded: Vec<u8>,
-}
-
-fn credentials(folder: &Path) -> Credentials {
-    let path = |name| folder.join(name);
-    Credentials { certificate: path("client.pem"), key: path("client.key"), authority: path("ca.pem") }
-}
-
-fn certificates() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    json_of([
-        "cert",
-        "--json",
-        "--out",
-        folder.path().to_str().unwrap(),
-        "--server",
-        "localhost",
-        "--server",
-        "127.0.0.1",
-    ]);
-    folder
 }
 
 /// What a client of TLS says first.
@@ -261,16 +240,16 @@ fn play_all(stage: &Arc<Stage>, sessions: usize) -> Tally {
     tally
 }
 
-fn stage(checkpoint: &Path, address: &str, [ours, theirs]: [&Path; 2]) -> Stage {
+fn stage(address: &str, authorities: [&Certificates; 2]) -> Stage {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let checkpoint = Checkpoint::read(checkpoint).unwrap();
+    let checkpoint = Checkpoint::read(&tiny_checkpoint()).unwrap();
     let engine = Engine::new(checkpoint.graph().clone(), checkpoint.weights()).unwrap();
     let pixels = checkpoint.graph().shape(0).iter().product::<usize>();
     let image = |seed: usize| (0..pixels).map(|at| (at * (2 * seed + 31) % 251) as u8).collect::<Vec<u8>>();
     let images: Vec<_> = (0..7).map(image).collect();
     let logits = images.iter().map(|image| engine.run(image).unwrap()).collect();
     let [ours, theirs] =
-        [ours, theirs].map(|folder| TlsClient::new(&credentials(folder), "localhost").unwrap());
+        authorities.map(|authority| TlsClient::new(&authority.of("client"), "localhost").unwrap());
     let recorded = record(&ours, &runtime);
     Stage { runtime, address: address.to_owned(), ours, theirs, images, logits, recorded }
 }
@@ -299,28 +278,9 @@ fn quantile(seconds: &mut [f64], part: f64) -> f64 {
 fn every_honest_client_among_hostile_ones_is_answered_and_nothing_is_left_behind() {
     let asked = std::env::var("EQO_LOAD").ok();
     let sessions = asked.map_or(SESSIONS, |sessions| sessions.parse().unwrap());
-    let checkpoint: PathBuf = root().join("checkpoints/fixtures/tiny.safetensors");
-    let (ours, theirs) = (certificates(), certificates());
-    let path = |name: &str| ours.path().join(name).display().to_string();
-    let (certificate, key, authority) = (path("server.pem"), path("server.key"), path("ca.pem"));
-    let server = Server::start(
-        &checkpoint,
-        &[
-            "--tls-cert",
-            &certificate,
-            "--tls-key",
-            &key,
-            "--tls-ca",
-            &authority,
-            "--concurrent",
-            "8",
-            "--queue",
-            "32",
-            "--timeout",
-            "5",
-        ],
-    );
-    let stage = Arc::new(stage(&checkpoint, &server.address, [ours.path(), theirs.path()]));
+    let (ours, theirs) = (Certificates::new(&["client"]), Certificates::new(&["client"]));
+    let server = ours.serve("server", &["--concurrent", "8", "--queue", "32", "--timeout", "5"]);
+    let stage = Arc::new(stage(&server.address, [&ours, &theirs]));
     // What a server holds after its first sessions it may keep: allocators and thread pools grow once.
     play_all(&stage, 32);
     let before = at_rest(&server);

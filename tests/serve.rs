@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use e2e::{Server, image_folder, json_of, tiny_checkpoint};
+use e2e::{Certificates, Server, image_folder, tiny_checkpoint};
 use eqo_checkpoints::format::Checkpoint;
 use eqo_protocol::session::client::{Client, ClientConfig, connect};
 use eqo_protocol::transport::{self, Channel, Credentials, TlsClient, TransportConfig};
@@ -135,39 +135,8 @@ fn wait_for(mut condition: impl FnMut() -> bool, what: &str) {
     }
 }
 
-/// Certificates for a server on localhost and these clients, by `eqo cert`.
-struct Certificates(TempDir);
-
-impl Certificates {
-    fn new(clients: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut arguments =
-            vec!["cert", "--json", "--server", "localhost", "--out", folder.path().to_str().unwrap()];
-        clients.iter().for_each(|client| arguments.extend(["--client", client]));
-        json_of(arguments);
-        Self(folder)
-    }
-
-    fn of(&self, party: &str) -> Credentials {
-        let file = |name: String| self.0.path().join(name);
-        Credentials {
-            certificate: file(format!("{party}.pem")),
-            key: file(format!("{party}.key")),
-            authority: file("ca.pem".to_owned()),
-        }
-    }
-}
-
-/// The options that name a party's files.
-fn options(credentials: &Credentials) -> Vec<String> {
-    let Credentials { certificate, key, authority } = credentials;
-    let named = [("--tls-cert", certificate), ("--tls-key", key), ("--tls-ca", authority)];
-    named.iter().flat_map(|(name, file)| [(*name).to_owned(), file.display().to_string()]).collect()
-}
-
 fn serve_tls(certificates: &Certificates, more: &[&str]) -> Server {
-    let files = options(&certificates.of("server"));
-    serve(&files.iter().map(String::as_str).chain(more.iter().copied()).collect::<Vec<_>>())
+    certificates.serve("server", &[&["--metrics", "0"], more].concat())
 }
 
 /// Image files that fit the tiny checkpoint.

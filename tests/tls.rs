@@ -2,46 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a broken assumption ends the test")]
 
-use std::path::Path;
+use e2e::{Certificates, Ran, Server, image_folder, json_of, run_eqo, tiny_checkpoint};
 
-use e2e::{Ran, Server, image_folder, json_of, run_eqo, tiny_checkpoint};
-use serde_json::Value;
-use tempfile::TempDir;
-
-/// A folder with certificates for localhost and two clients.
-fn certificates() -> (TempDir, Value) {
-    let folder = tempfile::tempdir().unwrap();
-    let made = json_of([
-        "cert",
-        "--json",
-        "--out",
-        folder.path().to_str().unwrap(),
-        "--server",
-        "localhost",
-        "--server",
-        "127.0.0.1",
-        "--client",
-        "alice",
-        "--client",
-        "bob",
-    ]);
-    (folder, made)
-}
-
-fn files(folder: &Path, party: &str) -> Vec<String> {
-    let path = |name: String| folder.join(name).display().to_string();
-    let options = [
-        ("--tls-cert", format!("{party}.pem")),
-        ("--tls-key", format!("{party}.key")),
-        ("--tls-ca", "ca.pem".into()),
-    ];
-    options.into_iter().flat_map(|(option, name)| [option.to_owned(), path(name)]).collect()
-}
-
-fn serve(folder: &Path, more: &[&str]) -> Server {
-    let files = files(folder, "server");
-    let options: Vec<&str> = files.iter().map(String::as_str).chain(more.iter().copied()).collect();
-    Server::start(&tiny_checkpoint(), &options)
+/// For two clients.
+fn certificates() -> Certificates {
+    Certificates::new(&["alice", "bob"])
 }
 
 /// `eqo infer` of one image with these options.
@@ -57,12 +22,12 @@ fn infer(server: &Server, options: &[String]) -> Ran {
 
 #[test]
 fn a_client_with_a_certificate_is_answered_and_one_without_takes_no_session() {
-    let (folder, _) = certificates();
-    let server = serve(folder.path(), &["--sessions", "1", "--concurrent", "1"]);
+    let ours = certificates();
+    let server = ours.serve("server", &["--sessions", "1", "--concurrent", "1"]);
     // Connected and silent.
     let _idle: Vec<_> = (0..3).map(|_| std::net::TcpStream::connect(&server.address).unwrap()).collect();
     infer(&server, &["--insecure-plaintext".into()]).refused(4, &[]);
-    let ran = infer(&server, &files(folder.path(), "alice"));
+    let ran = infer(&server, &ours.options("alice"));
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let (code, said) = server.wait();
     assert!(code == 0 && said.contains("no TLS handshake"), "{said}");
@@ -70,30 +35,29 @@ fn a_client_with_a_certificate_is_answered_and_one_without_takes_no_session() {
 
 #[test]
 fn only_clients_on_the_list_are_answered() {
-    let (folder, made) = certificates();
-    let alice = made["certificates"][1]["fingerprint"].as_str().unwrap();
-    let server = serve(folder.path(), &["--sessions", "1", "--allow", alice]);
-    infer(&server, &files(folder.path(), "bob")).refused(4, &["its refusal", "CertificateUnknown"]);
-    assert_eq!(infer(&server, &files(folder.path(), "alice")).code, 0);
+    let ours = certificates();
+    let alice = ours.fingerprint(1);
+    let server = ours.serve("server", &["--sessions", "1", "--allow", alice]);
+    infer(&server, &ours.options("bob")).refused(4, &["its refusal", "CertificateUnknown"]);
+    assert_eq!(infer(&server, &ours.options("alice")).code, 0);
     let (_, said) = server.wait();
-    let bob = made["certificates"][2]["fingerprint"].as_str().unwrap();
+    let bob = ours.fingerprint(2);
     assert!(said.contains("isn't on the list") && said.contains(bob), "{said}");
 }
 
 #[test]
 fn parties_of_different_authorities_refuse_each_other() {
-    let ((ours, _), (theirs, _)) = (certificates(), certificates());
-    let server = serve(ours.path(), &["--sessions", "1"]);
-    infer(&server, &files(theirs.path(), "alice")).refused(4, &["didn't sign"]);
+    let (ours, theirs) = (certificates(), certificates());
+    let server = ours.serve("server", &["--sessions", "1"]);
+    infer(&server, &theirs.options("alice")).refused(4, &["didn't sign"]);
 }
 
 #[test]
 fn a_server_of_another_name_is_refused_unless_it_is_asked_for() {
-    let folder = tempfile::tempdir().unwrap();
-    json_of(["cert", "--json", "--out", folder.path().to_str().unwrap(), "--server", "models.example"]);
-    let server = serve(folder.path(), &["--sessions", "1"]);
-    infer(&server, &files(folder.path(), "client")).refused(4, &["another name"]);
-    let mut options = files(folder.path(), "client");
+    let ours = Certificates::of_server(&["models.example"], &["client"]);
+    let server = ours.serve("server", &["--sessions", "1"]);
+    infer(&server, &ours.options("client")).refused(4, &["another name"]);
+    let mut options = ours.options("client");
     options.extend(["--tls-name".into(), "models.example".into()]);
     let ran = infer(&server, &options);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
@@ -101,11 +65,9 @@ fn a_server_of_another_name_is_refused_unless_it_is_asked_for() {
 
 #[test]
 fn a_clients_certificate_serves_nobody() {
-    let (folder, _) = certificates();
-    let files_of_alice = files(folder.path(), "alice");
-    let options: Vec<&str> = files_of_alice.iter().map(String::as_str).collect();
-    let server = Server::start(&tiny_checkpoint(), &options);
-    let mut options = files(folder.path(), "bob");
+    let ours = certificates();
+    let server = ours.serve("alice", &[]);
+    let mut options = ours.options("bob");
     options.extend(["--tls-name".into(), "alice".into()]);
     infer(&server, &options).refused(4, &["the other kind of party"]);
 }
@@ -126,50 +88,49 @@ fn plaintext_needs_to_be_asked_for_and_an_address_of_this_machine() {
 fn keys_are_readable_by_their_owner_only_and_nothing_is_overwritten() {
     use std::os::unix::fs::PermissionsExt;
 
-    let (folder, first) = certificates();
+    let ours = certificates();
     for key in ["ca.key", "server.key", "alice.key"] {
-        let mode = std::fs::metadata(folder.path().join(key)).unwrap().permissions().mode();
+        let mode = std::fs::metadata(ours.path().join(key)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{key}");
     }
     let again = json_of([
         "cert",
         "--json",
         "--out",
-        folder.path().to_str().unwrap(),
+        ours.path().to_str().unwrap(),
         "--client",
         "alice",
         "--client",
         "carol",
     ]);
-    let row = |made: &Value, index: usize| made["certificates"][index].clone();
-    assert_eq!(row(&again, 1)["fingerprint"], row(&first, 1)["fingerprint"]);
-    assert_eq!((&row(&again, 1)["new"], &row(&again, 2)["new"]), (&false.into(), &true.into()));
+    let [alice, carol] = [1, 2].map(|index| &again["certificates"][index]);
+    assert_eq!(alice["fingerprint"], ours.fingerprint(1));
+    assert_eq!((&alice["new"], &carol["new"]), (&false.into(), &true.into()));
     // The old authority signed the new certificate.
-    let server = serve(folder.path(), &["--sessions", "1"]);
-    assert_eq!(infer(&server, &files(folder.path(), "carol")).code, 0);
-    run_eqo(["cert", "--out", folder.path().to_str().unwrap(), "--client", "../up"]).refused(2, &["../up"]);
-    std::fs::remove_file(folder.path().join("alice.key")).unwrap();
-    run_eqo(["cert", "--out", folder.path().to_str().unwrap(), "--client", "alice"])
-        .refused(3, &["alice.pem"]);
+    let server = ours.serve("server", &["--sessions", "1"]);
+    assert_eq!(infer(&server, &ours.options("carol")).code, 0);
+    run_eqo(["cert", "--out", ours.path().to_str().unwrap(), "--client", "../up"]).refused(2, &["../up"]);
+    std::fs::remove_file(ours.path().join("alice.key")).unwrap();
+    run_eqo(["cert", "--out", ours.path().to_str().unwrap(), "--client", "alice"]).refused(3, &["alice.pem"]);
     let missing = ["--tls-cert", "a.pem", "--tls-key", "a.key", "--tls-ca", "ca.pem", "a.png"];
     run_eqo(["infer", "--server", "127.0.0.1:1"].iter().chain(&missing)).refused(3, &["a.pem", "eqo cert"]);
 }
 
 #[test]
 fn what_is_kept_is_checked_and_a_key_of_another_authority_signs_nothing() {
-    let (folder, _) = certificates();
-    let out = folder.path().to_str().unwrap();
+    let ours = certificates();
+    let out = ours.path().to_str().unwrap();
     let cert = |more: &[&str]| run_eqo(["cert", "--out", out].iter().chain(more));
     assert_eq!(cert(&[]).code, 0, "no name is asked for, and the server has two");
     assert_eq!(cert(&["--server", "127.0.0.1"]).code, 0);
     cert(&["--server", "elsewhere"])
         .refused(3, &["server.pem", "another name than elsewhere", "a new one is made"]);
-    let (other, _) = certificates();
+    let other = certificates();
     for file in ["alice.pem", "alice.key"] {
-        std::fs::copy(other.path().join(file), folder.path().join(file)).unwrap();
+        std::fs::copy(other.path().join(file), ours.path().join(file)).unwrap();
     }
     cert(&["--client", "alice"]).refused(3, &["alice.pem", "didn't sign"]);
-    std::fs::copy(other.path().join("ca.key"), folder.path().join("ca.key")).unwrap();
+    std::fs::copy(other.path().join("ca.key"), ours.path().join("ca.key")).unwrap();
     cert(&["--client", "dave"]).refused(3, &["ca.key", "the key of another certificate"]);
-    assert!(!folder.path().join("dave.pem").exists());
+    assert!(!ours.path().join("dave.pem").exists());
 }

@@ -28,15 +28,14 @@ fn clients_with_a_wrong_or_an_expired_certificate() {
 
 /// A client of this authority whose time is over.
 fn expired(certificates: &Certificates) -> Credentials {
-    let read = |name: &str| fs::read_to_string(certificates.0.path().join(name)).unwrap();
-    let issuer =
-        Issuer::from_ca_cert_pem(&read("ca.pem"), KeyPair::from_pem(&read("ca.key")).unwrap()).unwrap();
+    let key = KeyPair::from_pem(&certificates.read("ca.key")).unwrap();
+    let issuer = Issuer::from_ca_cert_pem(&certificates.read("ca.pem"), key).unwrap();
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["late".to_owned()]).unwrap();
     (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
     let signed = params.signed_by(&key, &issuer).unwrap();
-    fs::write(certificates.0.path().join("late.pem"), signed.pem()).unwrap();
-    fs::write(certificates.0.path().join("late.key"), key.serialize_pem()).unwrap();
+    fs::write(certificates.path().join("late.pem"), signed.pem()).unwrap();
+    fs::write(certificates.path().join("late.key"), key.serialize_pem()).unwrap();
     certificates.of("late")
 }
 
@@ -67,7 +66,7 @@ fn a_replayed_handshake() {
     };
     let folder = tempfile::tempdir().unwrap();
     let image = images(&folder, 1).remove(0).display().to_string();
-    let options = options(&certificates.of("alice"));
+    let options = certificates.options("alice");
     let fixed = ["infer", "--tls-name", "localhost", "--server", &address, &image];
     let ran = run_eqo(fixed.into_iter().map(String::from).chain(options));
     assert_eq!(ran.code, 0, "{}", ran.stderr);
