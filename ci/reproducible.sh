@@ -30,7 +30,7 @@ prove() {
     local work
     work=$(mktemp -d) && trap "rm -rf '$work'" EXIT
     for folder in one a/longer/other; do
-        mkdir -p "$work/$folder" "$work/$folder-home"
+        mkdir -p "$work/$folder" "$work/$folder-home" "$CARGO_HOME/registry"
         git archive HEAD | tar x -C "$work/$folder"
         ln -s "$CARGO_HOME/registry" "$work/$folder-home/registry"
         CARGO_HOME="$work/$folder-home" build "$work/$folder" "$work/$folder-out"

@@ -208,32 +208,44 @@ fn requests_of_unknown_kinds_and_impossible_batches_are_refused() {
 
 #[test]
 fn a_client_that_prepares_more_than_it_was_allowed_is_refused_before_any_work() {
+    // By preparing, and by an inference for which nothing of its size is prepared.
+    for (prepared, offence) in [([2].as_slice(), request(1, 2)), (&[1, 1], request(2, 2))] {
+        let (error, images, bytes, after) = refused_after(prepared, offence);
+        assert!(matches!(&error, Error::PeerData { what: "images to prepare", .. }), "{error}");
+        // Nothing but the request came in, and nothing went out.
+        assert_eq!((images, bytes), (2, 13));
+        assert!(after.to_string().contains("an inference has failed"));
+    }
+}
+
+/// A server that allows 3 prepared images, after a client prepared some and sent a request that must fail: the error, the images that are
+/// still prepared, the bytes of that request, and the error of another one.
+fn refused_after(prepared: &[usize], offence: Vec<u8>) -> (Error, usize, u64, Error) {
     let checkpoint = checkpoint();
     let config = ServerConfig { max_batch: 2, max_prepared: 3, ..ServerConfig::default() };
     let (server, _) = meet(
         |channel| {
             let mut session = Session::accept(channel, &checkpoint, &config)?;
-            assert!(session.serve()? && session.prepared() == 2);
+            assert!(prepared.iter().all(|_| session.serve().unwrap()));
             let before = session.report();
             let error = session.serve().err().unwrap();
-            let after = session.report();
-            // Nothing but the request came in, and nothing went out.
-            Ok((error, session.prepared(), after.bytes() - before.bytes(), session.serve().err()))
+            let bytes = session.report().bytes() - before.bytes();
+            Ok((error, session.prepared(), bytes, session.serve().err().unwrap()))
         },
         |mut channel| {
             let (graph, mut ots, mut rng) = by_hand(&mut channel)?;
-            channel.send(request(1, 2))?;
-            let mut party = Party { role: Role::Client, channel: &mut channel, ots: &mut ots, rng: &mut rng };
             let client = layers::Client { graph: &graph };
-            client.prepare(&mut party, &mut client.begin(2), &mut |_| ())?;
-            channel.send(request(1, 2))?;
+            for &batch in prepared {
+                channel.send(request(1, batch as u32))?;
+                let (channel, ots, rng) = (&mut channel, &mut ots, &mut rng);
+                let mut party = Party { role: Role::Client, channel, ots, rng };
+                client.prepare(&mut party, &mut client.begin(batch), &mut |_| ())?;
+            }
+            channel.send(offence)?;
             channel.recv(1).map(|_| ())
         },
     );
-    let (error, prepared, bytes, after) = server.unwrap();
-    assert!(matches!(&error, Error::PeerData { what: "a request to prepare", .. }), "{error}");
-    assert_eq!((prepared, bytes), (2, 13));
-    assert!(after.unwrap().to_string().contains("an inference has failed"));
+    server.unwrap()
 }
 
 /// Forwards a session and stops after `limit` bytes from the client.

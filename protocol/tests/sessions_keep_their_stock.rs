@@ -138,10 +138,16 @@ fn more_prepared_images_than_the_server_allows_are_refused_by_the_client_and_the
         assert!(matches!(&refused, Error::Config { what: "prepared images", .. }), "{refused}");
         client.prepare(1).unwrap();
         assert!(matches!(client.prepare(1), Err(Error::Config { what: "prepared images", .. })));
+        client.infer(&images(&checkpoint, 2)).unwrap();
+        client.prepare(1).unwrap();
+        client.prepare(1).unwrap();
+        // Nothing is prepared for two, and three ones leave no room to do it on the spot.
+        let refused = client.infer(&images(&checkpoint, 2)).unwrap_err();
+        assert!(matches!(&refused, Error::Config { what: "prepared images", .. }), "{refused}");
         // Using one up makes room.
         client.infer(&images(&checkpoint, 1)).unwrap();
         client.prepare(1).unwrap();
-        assert_eq!([1, 2].map(|batch| client.prepared(batch)), [1, 1]);
+        assert_eq!([1, 2].map(|batch| client.prepared(batch)), [3, 0]);
         client.close().unwrap();
         assert!(server.join().unwrap().is_ok());
     });

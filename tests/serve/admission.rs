@@ -58,7 +58,7 @@ fn sessions_get_no_more_memory_than_there_is() {
         |memory| run_eqo([&["serve", tiny.to_str().unwrap(), "--memory", memory][..], &listen].concat());
     serve_with("50").refused(2, &["--memory", "room for a session"]);
     // Room for one session, and not for two.
-    let server = serve(&["--memory", "200", "--queue", "0"]);
+    let server = serve(&["--memory", "300", "--queue", "0"]);
     let budget = sample(&server, "eqo_memory_budget_bytes");
     let mut first = client(&server).unwrap();
     assert_eq!(get(&server, "/readyz"), (503, "no memory\n".to_owned()));

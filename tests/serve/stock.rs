@@ -70,6 +70,22 @@ fn a_client_that_comes_back_gets_the_only_place_from_its_own_hung_connection() {
 }
 
 #[test]
+fn a_return_to_a_network_that_was_replaced_closes_its_hung_connection_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = folder.path().join("model.safetensors");
+    std::fs::copy(tiny_checkpoint(), &served).unwrap();
+    let server = Server::start(&served, &["--metrics", "0", "--concurrent", "1"]);
+    let mut returning = client(&server).unwrap();
+    returning.prepare(1).unwrap();
+    server.signal("HUP");
+    until(&server, "eqo_reloads_total{result=\"ok\"}", 1.0);
+    // The same network, but of a newer file: what was prepared with the older one is gone.
+    assert!(matches!(returning.resume(line_to(&server).unwrap()), Ok(Resumed::Anew)));
+    assert_eq!(sample(&server, "eqo_sessions_parked"), 0.0);
+    infers_right(&mut returning, &tiny_checkpoint());
+}
+
+#[test]
 fn standard_input_stands_alone_and_one_line_is_one_image() {
     let infer = |more: &[&str]| {
         run_eqo([&["infer", "--server", "127.0.0.1:1", "--insecure-plaintext"], more].concat())

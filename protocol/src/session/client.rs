@@ -84,14 +84,7 @@ impl Client {
     pub fn prepare(&mut self, batch: usize) -> Result<(), Error> {
         self.log.check_sound()?;
         self.check_batch(batch)?;
-        if self.stock.images() + batch > self.max_prepared {
-            return Err(Error::Config {
-                what: "prepared images",
-                expected: format!("at most {}, which the server allows", self.max_prepared),
-                found: format!("{} and {batch} more", self.stock.images()),
-                next: "use up what is prepared first",
-            });
-        }
+        self.check_room(batch)?;
         let request = Request::Prepare(batch);
         self.log.begin(request);
         request.send(&mut self.channel)?;
@@ -109,8 +102,8 @@ impl Client {
     /// The logits of each image, in class order. An image is `[channels][height][width]` of pixels 0 to 255.
     ///
     /// # Errors
-    /// [`Error::Config`] for no images, too many, or one of the wrong size; those of the channel and the OTs, after which
-    /// the session can only be resumed or dropped.
+    /// [`Error::Config`] for no images, too many, one of the wrong size, or a batch to prepare on the spot for which other prepared
+    /// ones leave no room; those of the channel and the OTs, after which the session can only be resumed or dropped.
     ///
     /// # Communication cost
     /// [`eqo_checkpoints::cost::Forecast::infer`] foretells it exactly.
@@ -159,6 +152,9 @@ impl Client {
         self.log.check_sound()?;
         self.check_batch(batch)?;
         self.check_images(images)?;
+        if self.stock.count(batch) == 0 {
+            self.check_room(batch)?;
+        }
         let request = Request::Infer(batch, answer);
         self.log.begin(request);
         request.send(&mut self.channel)?;
@@ -203,6 +199,18 @@ impl Client {
             expected: format!("1 to {} images", self.max_batch),
             found: batch.to_string(),
             next: "split the images into several inferences",
+        })
+    }
+
+    fn check_room(&self, batch: usize) -> Result<(), Error> {
+        if self.stock.images() + batch <= self.max_prepared {
+            return Ok(());
+        }
+        Err(Error::Config {
+            what: "prepared images",
+            expected: format!("at most {}, which the server allows", self.max_prepared),
+            found: format!("{} and {batch} more", self.stock.images()),
+            next: "use up what is prepared first",
         })
     }
 

@@ -66,15 +66,15 @@ pub(super) fn accept(channel: &mut Channel, stock: &mut ServerStock, most: usize
         return Err(wrong("a serial number", "the next one, or one soon after", holdings.next_serial));
     }
     stock.count_from(holdings.next_serial);
-    let interrupted = common_windows(&holdings, stock);
-    let windows = interrupted.as_ref().map_or(0, |begun| begun.preparation.windows() as u32);
     let batch = holdings.batch as usize;
+    let interrupted = common_windows(&holdings, stock).filter(|_| batch <= most);
+    let windows = interrupted.as_ref().map_or(0, |begun| begun.preparation.windows() as u32);
     stock.retain(|serial| holdings.serials.contains(&serial));
+    interrupted.into_iter().for_each(|begun| stock.interrupt(begun));
     stock.shrink_to(most);
     let ours = stock.serials();
     let mut answer = windows.to_le_bytes().to_vec();
     answer.extend(holdings.serials.iter().map(|serial| u8::from(ours.contains(serial))));
-    interrupted.into_iter().for_each(|begun| stock.interrupt(begun));
     channel.send(answer)?;
     let interrupted = (windows > 0).then_some(Interrupted { batch, windows: windows as usize });
     Ok(Kept { offered: holdings.serials.len(), prepared: stock.batches(), interrupted })

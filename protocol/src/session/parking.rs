@@ -13,6 +13,9 @@ use super::holdings::ServerStock;
 use crate::Error;
 use crate::transport::{Closer, Scope};
 
+#[cfg(test)]
+mod tests;
+
 /// The name of a session, known to its two parties.
 pub(super) type Ticket = [u8; TICKET_BYTES];
 
@@ -51,6 +54,8 @@ struct Places {
     by_key: HashMap<Key, Place>,
     /// Of the connection that came last.
     last_turn: u64,
+    /// Whether nothing is kept any more.
+    closed: bool,
 }
 
 /// A hash of ticket and client, or of the client alone.
@@ -103,20 +108,40 @@ impl Parking {
         drop(forgotten);
     }
 
-    /// Closes the connection that still uses the session of a client that came back, and doesn't wait for it.
-    pub(super) fn call_off(&self, ticket: &Ticket, client: &[u8]) {
-        if let Some(Place { state: State::Taken(old), .. }) = self.lock().by_key.get(&key(ticket, client)) {
+    /// Forgets everything, and keeps nothing from now on: its checkpoint is no longer served to new connections.
+    pub fn close(&self) {
+        let mut places = self.lock();
+        places.closed = true;
+        let forgotten = self.forget(&mut places);
+        drop(places);
+        drop(forgotten);
+    }
+
+    /// A client came back, and isn't let in yet: closes the connection that still uses its session, and doesn't wait for it. The turn
+    /// of the one that came back, or nothing if its session isn't here.
+    pub(super) fn call_off(&self, ticket: &Ticket, client: &[u8]) -> Option<u64> {
+        let mut places = self.lock();
+        let turn = places.next_turn();
+        let place = places.by_key.get_mut(&key(ticket, client))?;
+        place.turn = turn;
+        if let State::Taken(old) = &place.state {
             give_up(old);
         }
+        Some(turn)
     }
 
     /// Gives what the session left to a connection with this closer. Another one that still uses it is closed: its client has given it
-    /// up.
-    pub(super) fn claim(&self, ticket: &Ticket, client: &[u8], closer: Closer) -> Claim<'_> {
+    /// up. `turn` is that of [`call_off`](Self::call_off), if the connection was made before now.
+    pub(super) fn claim(
+        &self,
+        (ticket, client): (&Ticket, &[u8]),
+        turn: Option<u64>,
+        closer: Closer,
+    ) -> Claim<'_> {
         self.sweep();
         let (key, until) = (key(ticket, client), Instant::now() + HANDOVER);
         let mut places = self.lock();
-        let turn = places.next_turn();
+        let turn = turn.unwrap_or_else(|| places.next_turn());
         loop {
             let Some(place) = places.by_key.get_mut(&key) else { return Claim::Unknown };
             if place.turn > turn {
@@ -156,7 +181,8 @@ impl Parking {
     /// Takes out what is too old, or too much.
     fn forget(&self, places: &mut Places) -> Vec<Place> {
         let ParkingConfig { keep, images, sessions } = self.config;
-        let old = left(places).filter(|left| left.since.elapsed() > keep).map(|left| left.key);
+        let old =
+            left(places).filter(|left| places.closed || left.since.elapsed() > keep).map(|left| left.key);
         let mut forgotten: Vec<Key> = old.collect();
         let mut kept: Vec<Left> = left(places).filter(|left| !forgotten.contains(&left.key)).collect();
         while kept.len() > sessions || kept.iter().map(|left| left.images).sum::<usize>() > images {
@@ -257,69 +283,4 @@ impl Drop for Stay<'_> {
 pub(super) fn in_use() -> Error {
     let reason = "another connection still uses the session that this client came back to".to_owned();
     Error::Closed { scope: Scope::Handshake, reason }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::thread;
-
-    use eqo_checkpoints::testing::{Spec, random_checkpoint};
-
-    use super::*;
-    use crate::layers::Server;
-    use crate::session::stock::Begun;
-    use crate::transport::{TransportConfig, memory_pair};
-
-    const TICKET: Ticket = [7; TICKET_BYTES];
-
-    /// Of a connection that nobody serves.
-    fn closer(runtime: &tokio::runtime::Runtime) -> Closer {
-        let config = TransportConfig { timeout: Duration::from_millis(1), ..TransportConfig::default() };
-        memory_pair(64, runtime.handle(), config).0.closer()
-    }
-
-    /// A stock of a preparation of this many images.
-    fn stock(batch: usize) -> ServerStock {
-        let checkpoint = random_checkpoint(1, &Spec::new([1, 4, 4], 2, vec![]));
-        let mut stock = ServerStock::new();
-        let preparation = Server::new(checkpoint.graph(), checkpoint.weights()).begin(batch);
-        stock.interrupt(Begun { serial: 0, batch, preparation });
-        stock
-    }
-
-    #[test]
-    fn of_two_that_wait_for_a_session_the_later_gets_it() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let [old, first, second] = [closer(&runtime), closer(&runtime), closer(&runtime)];
-        let parking = Parking::new(ParkingConfig::default());
-        let stay = parking.stay(&TICKET, b"it", old.clone());
-        let waits = |turn: u64| {
-            while parking.lock().by_key.values().all(|place| place.turn != turn) {
-                thread::yield_now();
-            }
-        };
-        thread::scope(|scope| {
-            let earlier = scope.spawn(|| matches!(parking.claim(&TICKET, b"it", first), Claim::InUse));
-            waits(2);
-            let later = scope.spawn(|| parking.claim(&TICKET, b"it", second));
-            waits(3);
-            assert!(old.reason().is_some(), "the connection that used it is closed");
-            stay.leave(stock(2));
-            let found = later.join().unwrap();
-            assert!(earlier.join().unwrap() && matches!(found, Claim::Found(_)));
-        });
-        // The stay of the later one ended with nothing to leave.
-        assert!(matches!(parking.claim(&TICKET, b"it", old), Claim::Unknown));
-    }
-
-    #[test]
-    fn a_session_larger_than_the_whole_room_is_forgotten_and_no_other_for_it() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let closer = closer(&runtime);
-        let parking = Parking::new(ParkingConfig { images: 8, ..ParkingConfig::default() });
-        for (ticket, batch) in [(1, 5), (2, 9)] {
-            parking.stay(&[ticket; TICKET_BYTES], b"it", closer.clone()).leave(stock(batch));
-        }
-        assert_eq!(parking.waiting(), (1, 5));
-    }
 }

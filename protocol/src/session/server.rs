@@ -86,7 +86,7 @@ impl<'m> Session<'m> {
     /// timeout ends it too, with [`Error::Timeout`].
     ///
     /// # Errors
-    /// [`Error::PeerData`] for a batch or stock beyond the agreed one; those of the channel and the OTs. The session can only be
+    /// [`Error::PeerData`] for a batch or stock beyond the agreed one, what is prepared on the spot included; those of the channel and the OTs. The session can only be
     /// dropped then; if it was the connection that failed ([`Error::is_connection`]), the client may come back to what is prepared,
     /// in a session that was accepted so.
     pub fn serve(&mut self) -> Result<bool, Error> {
@@ -116,7 +116,10 @@ impl<'m> Session<'m> {
             Request::Infer(batch, answer) => {
                 let material = match self.stock.take(batch) {
                     Some(material) => material,
-                    None => self.prepare(batch)?.1,
+                    None => {
+                        self.check_room(batch)?;
+                        self.prepare(batch)?.1
+                    }
                 };
                 self.infer(material, batch, answer)?;
             }
@@ -149,8 +152,8 @@ impl<'m> Session<'m> {
         }
         Err(Error::PeerData {
             scope: Scope::Request,
-            what: "a request to prepare",
-            expected: "no more images than the handshake allows",
+            what: "images to prepare",
+            expected: "no more than the handshake allows, with those that are prepared",
             found: format!("{} and {batch} more", self.stock.images()),
         })
     }

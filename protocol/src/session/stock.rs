@@ -72,11 +72,9 @@ impl<M, P> Stock<M, P> {
         self.images() + self.interrupted.as_ref().map_or(0, |begun| begun.batch)
     }
 
-    /// Drops the newest inferences that are more than `most` images together.
+    /// Drops the newest inferences that are more than `most` images together with what was interrupted.
     pub(super) fn shrink_to(&mut self, most: usize) {
-        while self.images() > most {
-            self.ready.pop_back();
-        }
+        while self.images_to_keep() > most && self.ready.pop_back().is_some() {}
     }
 
     /// How many inferences of this batch size are prepared.

@@ -251,6 +251,12 @@ impl Channel {
         self.closer.clone()
     }
 
+    /// Forgets what the peer sent and nobody took, and takes no more: nothing can be received any more.
+    pub(crate) fn end_receiving(&mut self) {
+        self.inbox.close();
+        while self.inbox.try_recv().is_ok() {}
+    }
+
     fn depth_to_send(&self) -> u32 {
         self.flight.unwrap_or(self.meter.received_depth().saturating_add(1))
     }

@@ -8,27 +8,47 @@ const UNKNOWN: u64 = 4 << 30;
 /// What a client that waits can make the server hold: frames that were received and that nobody took.
 const WAITING_BYTES: u64 = 9 << 20;
 
+/// What one can that hasn't said yet what it wants: a frame.
+const KNOCKING_BYTES: u64 = 1 << 20;
+
+/// Whom there must be room for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Crowd {
+    /// Sessions at the same time.
+    pub(super) sessions: usize,
+    /// Clients that wait.
+    pub(super) queue: usize,
+    /// Clients at the door.
+    pub(super) knocking: usize,
+    /// Whether clients may come back to broken sessions.
+    pub(super) returns: bool,
+}
+
 /// Bytes, by what they are for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Budget {
     /// Running sessions, with their prepared inferences.
     pub(super) memory: u64,
-    /// Prepared inferences of all sessions, and of broken ones.
+    /// Prepared inferences of running sessions.
     pub(super) stock: u64,
-    /// Those of one session; those of all broken ones.
+    /// Those of one session.
     pub(super) share: u64,
+    /// Those of all broken sessions together.
+    pub(super) parked: u64,
 }
 
 impl Budget {
-    /// From megabytes that were asked for, with so many sessions at the same time and a queue of this length. By itself the server
-    /// takes half of what the machine has, and half of that for the stock.
-    pub(super) fn new(memory: Option<u64>, stock: Option<u64>, [concurrent, queue]: [usize; 2]) -> Self {
+    /// From megabytes that were asked for. By itself the server takes half of what the machine has, and half of that for the stock,
+    /// of which every session and the broken ones together have equal shares.
+    pub(super) fn new(memory: Option<u64>, stock: Option<u64>, crowd: Crowd) -> Self {
         let given = |megabytes: u64| megabytes.saturating_mul(1_000_000);
         let whole = memory.map_or_else(|| memory::of_machine().unwrap_or(UNKNOWN) / 2, given);
-        let rest = whole.saturating_sub(WAITING_BYTES * queue as u64);
+        let others = WAITING_BYTES * crowd.queue as u64 + KNOCKING_BYTES * crowd.knocking as u64;
+        let rest = whole.saturating_sub(others);
         let stock = stock.map_or(rest / 2, given).min(rest);
-        let share = stock / (concurrent as u64 + 1);
-        Self { memory: rest - share, stock, share }
+        let share = stock / (crowd.sessions as u64 + u64::from(crowd.returns));
+        let parked = if crowd.returns { share } else { 0 };
+        Self { memory: rest - parked, stock: stock - parked, share, parked }
     }
 }
 
@@ -36,15 +56,19 @@ impl Budget {
 mod tests {
     use super::*;
 
+    const ALONE: Crowd = Crowd { sessions: 1, queue: 0, knocking: 0, returns: false };
+
     #[test]
-    fn the_queue_and_broken_sessions_come_off_the_memory_and_the_stock_fits_in_it() {
-        let budget = Budget::new(Some(1000), None, [2, 10]);
-        let rest = 1_000_000_000 - 10 * WAITING_BYTES;
-        assert_eq!((budget.stock, budget.share), (rest / 2, rest / 6));
-        assert_eq!(budget.memory + budget.share, rest);
-        assert_eq!(Budget::new(Some(1000), Some(7), [1, 0]).stock, 7_000_000);
-        assert_eq!(Budget::new(Some(5), Some(7), [1, 0]).stock, 5_000_000);
-        assert_eq!(Budget::new(Some(5), None, [1, 1]).memory, 0);
-        assert!(Budget::new(None, None, [1, 0]).memory > 0);
+    fn queue_door_and_broken_sessions_come_off_the_memory_and_the_stock_fits_in_it() {
+        let crowd = Crowd { sessions: 2, queue: 10, knocking: 64, returns: true };
+        let budget = Budget::new(Some(1000), None, crowd);
+        let rest = 1_000_000_000 - 10 * WAITING_BYTES - 64 * KNOCKING_BYTES;
+        assert_eq!((budget.share, budget.parked), (rest / 6, rest / 6));
+        assert_eq!((budget.stock, budget.memory), (rest / 2 - rest / 6, rest - rest / 6));
+        let alone = |memory, stock| Budget::new(memory, stock, ALONE);
+        assert_eq!(alone(Some(1000), Some(7)).stock, 7_000_000);
+        assert_eq!(alone(Some(5), Some(7)).stock, 5_000_000);
+        assert_eq!(Budget::new(Some(5), None, Crowd { queue: 1, ..ALONE }).memory, 0);
+        assert!(alone(None, None).memory > 0);
     }
 }

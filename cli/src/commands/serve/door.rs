@@ -130,7 +130,7 @@ mod tests {
 
     fn door(concurrent: usize) -> Arc<Door> {
         let tiny = concat!(env!("CARGO_MANIFEST_DIR"), "/../checkpoints/fixtures/tiny.safetensors");
-        let wishes = Wishes { max_batch: 2, stock: 1 << 30 };
+        let wishes = Wishes { max_batch: 2, stock: 1 << 30, parked: 0 };
         let models = Arc::new(Models::read(tiny.as_ref(), wishes).unwrap());
         let limits = Limits {
             concurrent,

@@ -13,11 +13,15 @@ const POLL: Duration = Duration::from_millis(20);
 /// How long sessions that were told to end may take to.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// How long a client that came before the end may take to say what it wants, to be told that it came too late.
+const LAST_KNOCK: Duration = Duration::from_secs(1);
+
 /// Waits until nobody is inside; after a stop only for as long as `--drain` allows, because a client may never speak again.
 pub(super) fn finish(shared: &Shared, stop: &AtomicBool) {
     shared.door.close();
-    let mut stopped_at = None;
-    while shared.inside.load(Ordering::SeqCst) > 0 {
+    let (closed_at, mut stopped_at) = (Instant::now(), None);
+    let knocks = || shared.knocking.load(Ordering::SeqCst) > 0 && closed_at.elapsed() < LAST_KNOCK;
+    while knocks() || shared.inside.load(Ordering::SeqCst) > 0 {
         if stop.load(Ordering::SeqCst) {
             let since: &mut Instant = stopped_at.get_or_insert_with(Instant::now);
             if since.elapsed() >= shared.settings.drain {

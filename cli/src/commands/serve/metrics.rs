@@ -15,7 +15,7 @@ use crate::memory;
 
 mod labels;
 
-pub(super) use labels::{DEADLINE, DRAINED, HANDSHAKE, label};
+pub(super) use labels::{DAWDLED, DEADLINE, DRAINED, HANDSHAKE, label};
 
 /// Label names with their values.
 type Labels<const N: usize> = [(&'static str, String); N];

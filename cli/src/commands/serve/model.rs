@@ -1,12 +1,14 @@
 //! The network that new sessions run, and how it is replaced while others still run the old one.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use eqo_checkpoints::format::Checkpoint;
+use eqo_protocol::session::server::{Greeting, Return};
 use eqo_protocol::session::{Parking, ParkingConfig, footprint};
 
 use super::admission::Offer;
+use super::client::ClientId;
 use super::layers::LayerBytes;
 use crate::exit::Failure;
 use crate::party::hex;
@@ -18,6 +20,8 @@ pub(super) struct Wishes {
     pub(super) max_batch: usize,
     /// Bytes of a session's prepared inferences, at most.
     pub(super) stock: u64,
+    /// Of those that all broken sessions left.
+    pub(super) parked: u64,
 }
 
 /// Images that a session may keep prepared, whatever room there is.
@@ -33,8 +37,7 @@ pub(super) struct Model {
     /// Bytes that a prepared image holds.
     pub(super) image_bytes: u64,
     pub(super) layers: LayerBytes,
-    /// What broken sessions left for their clients to come back to, no more than one session's share of the stock together: the
-    /// budget has it beside those of the sessions.
+    /// What broken sessions left for their clients to come back to.
     pub(super) parking: Parking,
 }
 
@@ -54,8 +57,8 @@ impl Model {
             }
         }
         let (hash, layers) = (hex(&graph.graph_hash()), LayerBytes::new(graph));
-        let kept = ParkingConfig::default();
-        let parking = Parking::new(ParkingConfig { images: kept.images.min(within), ..kept });
+        let parked = usize::try_from(wishes.parked / image_bytes.max(1)).unwrap_or(MOST_PREPARED);
+        let parking = Parking::new(ParkingConfig { images: parked, ..ParkingConfig::default() });
         Ok(Self { checkpoint, hash, offers, image_bytes, layers, parking })
     }
 
@@ -75,12 +78,14 @@ pub(super) struct Models {
     path: PathBuf,
     wishes: Wishes,
     current: RwLock<Arc<Model>>,
+    /// Those that sessions may still run.
+    earlier: Mutex<Vec<Weak<Model>>>,
 }
 
 impl Models {
     pub(super) fn read(path: &Path, wishes: Wishes) -> Result<Self, Failure> {
         let current = RwLock::new(Arc::new(Model::read(path, wishes)?));
-        Ok(Self { path: path.to_owned(), wishes, current })
+        Ok(Self { path: path.to_owned(), wishes, current, earlier: Mutex::default() })
     }
 
     pub(super) fn current(&self) -> Arc<Model> {
@@ -91,8 +96,25 @@ impl Models {
     pub(super) fn reload(&self, memory: u64) -> Result<Arc<Model>, Failure> {
         let model = Arc::new(Model::read(&self.path, self.wishes)?);
         check_memory(&model, memory)?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&model);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *current, Arc::clone(&model));
+        drop(current);
+        // Who comes back will find the new one, and can't go on with what the old one left.
+        old.parking.close();
+        let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        earlier.retain(|model| model.strong_count() > 0);
+        earlier.push(Arc::downgrade(&old));
         Ok(model)
+    }
+
+    /// Closes the connection that still uses the session of a client that came back, whichever model it runs.
+    pub(super) fn call_off(&self, greeting: &mut Greeting, client: &ClientId) {
+        // A model that is replaced meanwhile is asked twice rather than never.
+        let current = self.current();
+        let earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for model in earlier.iter().filter_map(Weak::upgrade).chain([current]) {
+            greeting.call_off(Return { parking: &model.parking, client: client.proof() });
+        }
     }
 }
 
@@ -106,8 +128,8 @@ pub(super) fn check_memory(model: &Model, memory: u64) -> Result<(), Failure> {
     Err(Failure::new(
         crate::exit::Kind::Usage,
         format!(
-            "--memory: expected room for a session of one image, about {least} MB beside the queue's, found {memory} MB; give more, \
-             or take a smaller network or --queue"
+            "--memory: expected room for a session of one image, about {least} MB beside the queue's and what broken sessions keep, found {memory} MB; give more, \
+             or take a smaller network, --queue or --stock"
         ),
     ))
 }
@@ -119,7 +141,7 @@ mod tests {
     #[test]
     fn offers_shrink_to_one_image_and_prepare_at_least_a_batch() {
         let tiny = concat!(env!("CARGO_MANIFEST_DIR"), "/../checkpoints/fixtures/tiny.safetensors");
-        let model = |stock| Model::read(tiny.as_ref(), Wishes { max_batch: 12, stock }).unwrap();
+        let model = |stock| Model::read(tiny.as_ref(), Wishes { max_batch: 12, stock, parked: 0 }).unwrap();
         let wide = model(u64::MAX);
         assert_eq!((wide.offers[0].batch, wide.offers[0].prepared), (12, MOST_PREPARED));
         let last = wide.offers.last().unwrap();

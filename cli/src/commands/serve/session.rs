@@ -16,7 +16,7 @@ use super::client::ClientId;
 use super::deadline::Deadline;
 use super::door::Place;
 use super::live::SessionId;
-use super::metrics::{DEADLINE, HANDSHAKE, Metrics, label};
+use super::metrics::{DAWDLED, DEADLINE, HANDSHAKE, Metrics, label};
 use super::watch::Watch;
 use super::{Counted, Shared};
 
@@ -32,7 +32,7 @@ pub(super) fn welcome(shared: &Arc<Shared>, knock: Knock, knocking: Counted) {
     let greeted = greet(shared, knock);
     let _inside = shared.is_inside();
     drop(knocking);
-    let (greeting, client) = match greeted {
+    let (mut greeting, client) = match greeted {
         Ok(greeted) => greeted,
         Err(error) => {
             shared.metrics.error(&label(&error));
@@ -41,7 +41,7 @@ pub(super) fn welcome(shared: &Arc<Shared>, knock: Knock, knocking: Counted) {
         }
     };
     let let_in = came.elapsed();
-    greeting.call_off(Return { parking: &shared.models.current().parking, client: client.proof() });
+    shared.models.call_off(&mut greeting, &client);
     let waits = Instant::now();
     let entered = shared.door.enter(&client, shared.settings.queue_wait);
     match entered {
@@ -54,7 +54,7 @@ pub(super) fn welcome(shared: &Arc<Shared>, knock: Knock, knocking: Counted) {
             shared.metrics.refused(refused);
             tracing::warn!("turned away: {peer}: {}", refused.name());
             let _knocks = shared.knocks();
-            let _deadline = Deadline::set(&shared.runtime, greeting.closer(), FAREWELL, HANDSHAKE);
+            let _deadline = Deadline::set(&shared.runtime, greeting.closer(), FAREWELL, DAWDLED);
             // Whether it listens or not, it is gone.
             let _ = greeting.turn_away(unserved(refused));
         }
@@ -66,7 +66,7 @@ fn greet(shared: &Shared, knock: Knock) -> Result<(Greeting, ClientId), Error> {
     let peer = knock.peer();
     let (channel, certificate) = knock.open(&shared.security)?;
     let patience = GREETING.min(shared.settings.timeout);
-    let _deadline = Deadline::set(&shared.runtime, channel.closer(), patience, HANDSHAKE);
+    let _deadline = Deadline::set(&shared.runtime, channel.closer(), patience, DAWDLED);
     Ok((Greeting::recv(channel)?, ClientId::new(certificate, peer)))
 }
 

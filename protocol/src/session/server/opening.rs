@@ -29,6 +29,8 @@ pub struct Return<'m> {
 pub struct Greeting {
     channel: Channel,
     hello: Hello,
+    /// When it came, if its session was called off already.
+    turn: Option<u64>,
 }
 
 impl Greeting {
@@ -39,7 +41,7 @@ impl Greeting {
     /// channel.
     pub fn recv(mut channel: Channel) -> Result<Self, Error> {
         let hello = Hello::recv(&mut channel)?;
-        Ok(Self { channel, hello })
+        Ok(Self { channel, hello, turn: None })
     }
 
     /// Ends the connection from elsewhere.
@@ -47,11 +49,12 @@ impl Greeting {
         self.channel.closer()
     }
 
-    /// If the client comes back to a session that another connection still uses, closes that one. A server with few places does this
-    /// before the client waits for one: the old connection may be what keeps it from getting it.
-    pub fn call_off(&self, back: Return) {
+    /// If the client comes back to a session of this parking that another connection still uses, closes that one. A server with few
+    /// places does this before the client waits for one: the old connection may be what keeps it from getting it. Of several that come
+    /// back and wait, the last one gets the session.
+    pub fn call_off(&mut self, back: Return) {
         if self.hello.ticket != NO_TICKET {
-            back.parking.call_off(&self.hello.ticket, back.client);
+            self.turn = back.parking.call_off(&self.hello.ticket, back.client).or(self.turn);
         }
     }
 
@@ -60,6 +63,8 @@ impl Greeting {
     /// # Errors
     /// Those of the channel.
     pub fn turn_away(mut self, reason: Unserved) -> Result<(), Error> {
+        // What it sent ahead isn't kept while it takes its time to listen.
+        self.channel.end_receiving();
         welcome(&mut self.channel, reason.into(), [0, 0], NO_TICKET)
     }
 }
@@ -107,13 +112,13 @@ impl<'m> Session<'m> {
     ) -> Result<Self, Error> {
         // Without the client's wait for a place.
         let clock = Clock::start();
-        let Greeting { mut channel, hello } = greeting;
+        let Greeting { mut channel, hello, turn } = greeting;
         let graph = checkpoint.graph();
         let max_batch = limits::largest_batch(graph, config.max_batch)?;
         let max_prepared = config.max_prepared.min(limits::most_prepared(graph)).max(max_batch);
         let (kind, ticket) = (agreed_kind(&mut channel, config, &hello)?, hello.ticket);
         let mut rng = PartyRng::from_os()?;
-        let Some(mut origin) = Origin::of(&channel, ticket, back, &mut rng) else {
+        let Some(mut origin) = Origin::of(&channel, (ticket, turn), back, &mut rng) else {
             welcome(&mut channel, Verdict::Busy, [0, 0], NO_TICKET)?;
             return Err(in_use());
         };
@@ -144,12 +149,17 @@ fn agreed_kind(channel: &mut Channel, config: &ServerConfig, hello: &Hello) -> R
 
 impl<'m> Origin<'m> {
     /// None if another connection still uses the session.
-    fn of(channel: &Channel, ticket: Ticket, back: Option<Return<'m>>, rng: &mut PartyRng) -> Option<Self> {
+    fn of(
+        channel: &Channel,
+        (ticket, turn): (Ticket, Option<u64>),
+        back: Option<Return<'m>>,
+        rng: &mut PartyRng,
+    ) -> Option<Self> {
         let Some(Return { parking, client }) = back else {
             return Some(Self { stock: ServerStock::new(), resumed: false, ticket: NO_TICKET, stay: None });
         };
         if ticket != NO_TICKET {
-            match parking.claim(&ticket, client, channel.closer()) {
+            match parking.claim((&ticket, client), turn, channel.closer()) {
                 Claim::Found(found) => {
                     let (stock, stay) = *found;
                     return Some(Self { stock, resumed: true, ticket, stay: Some(stay) });

@@ -9,6 +9,9 @@ pub(in crate::commands::serve) const DEADLINE: &str = "the session took longer t
 pub(in crate::commands::serve) const DRAINED: &str = "the server stops and its --drain time is over";
 /// The same of a client that doesn't get its handshake done.
 pub(in crate::commands::serve) const HANDSHAKE: &str = "the handshake took longer than --timeout allows";
+/// The same of one that says nothing, or doesn't listen.
+pub(in crate::commands::serve) const DAWDLED: &str =
+    "the client was silent before its session for longer than the server waits";
 
 /// The kind of an error: one of a fixed set of names.
 pub(in crate::commands::serve) fn label(error: &Error) -> String {
@@ -25,7 +28,7 @@ pub(in crate::commands::serve) fn label(error: &Error) -> String {
         Error::Closed { reason, .. } => match reason.as_str() {
             DEADLINE => "deadline",
             DRAINED => "drained",
-            HANDSHAKE => "slow-handshake",
+            HANDSHAKE | DAWDLED => "slow-handshake",
             _ => "ended-here",
         },
         Error::Config { .. } => "config",
@@ -59,6 +62,7 @@ mod tests {
             (closed(DEADLINE), "deadline"),
             (closed(DRAINED), "drained"),
             (closed(HANDSHAKE), "slow-handshake"),
+            (closed(DAWDLED), "slow-handshake"),
             (tls(Refusal::Expired), "tls-expired"),
             (tls(Refusal::UnknownAuthority), "tls-unknown-authority"),
         ] {
