@@ -110,11 +110,8 @@ impl Parking {
 
     /// Forgets everything, and keeps nothing from now on: its checkpoint is no longer served to new connections.
     pub fn close(&self) {
-        let mut places = self.lock();
-        places.closed = true;
-        let forgotten = self.forget(&mut places);
-        drop(places);
-        drop(forgotten);
+        self.lock().closed = true;
+        self.sweep();
     }
 
     /// A client came back, and isn't let in yet: closes the connection that still uses its session, and doesn't wait for it. The turn
