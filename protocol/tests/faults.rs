@@ -76,16 +76,20 @@ fn damages(kind: FaultKind) -> bool {
 }
 
 /// Whether the rest of the session can do without what was hit: a record for old middleboxes, the notice that TLS is closed, or a
-/// record's outer type and version; or it had nothing to be reordered with, which was dropped. TLS 1.3 fixes these two (RFC 8446, 5.2), and rustls authenticates what they have to be in place
+/// record's outer type and version; or it had nothing to be reordered with, which was dropped or held back itself. TLS 1.3 fixes these two (RFC 8446, 5.2), and rustls authenticates what they have to be in place
 /// of what they are: what is inside is as it was sent.
 fn idle(injected: &Injected, all: &[Injected]) -> bool {
     let Fault { direction, at, .. } = injected.fault;
     let byte = |bit: u32| bit as usize % (8 * injected.length) / 8;
-    let next_dropped = Fault { direction, at: at + 1, kind: FaultKind::Drop };
+    // Then it arrives in its turn.
+    let next_is_gone = |next: &Injected| {
+        (next.fault.direction, next.fault.at) == (direction, at + 1)
+            && matches!(next.fault.kind, FaultKind::Drop | FaultKind::Reorder)
+    };
     injected.first == 20
         || injected.length == 24
         || matches!(injected.fault.kind, FaultKind::Delay(_))
-        || (injected.fault.kind == FaultKind::Reorder && all.iter().any(|other| other.fault == next_dropped))
+        || (injected.fault.kind == FaultKind::Reorder && all.iter().any(next_is_gone))
         || matches!(injected.fault.kind, FaultKind::Flip(bit) if byte(bit) < 3)
 }
 

@@ -10,8 +10,9 @@ use eqo_checkpoints::testing::{Spec, random_checkpoint, random_image};
 use eqo_protocol::ot::OtKind;
 use eqo_protocol::session::ParkingConfig;
 use eqo_protocol::session::client::{Client, ClientConfig, Resumed, connect};
-use eqo_protocol::session::server::Greeting;
-use eqo_protocol::transport::Channel;
+use eqo_protocol::session::server::{Greeting, Return, ServerConfig, Session};
+use eqo_protocol::testing::TEST_TIMEOUT;
+use eqo_protocol::transport::{Channel, TransportConfig, memory_pair};
 use eqo_protocol::{Error, Unserved};
 
 const KIND: OtKind = OtKind::SoftSpoken2;
@@ -116,6 +117,37 @@ fn a_server_that_answers_a_return_with_nonsense_is_named() {
             channel.send(welcome(verdict))
         });
         assert!(error.to_string().contains(named), "{error}");
+    }
+}
+
+/// Both have said that they come back before either has a place; the earlier one gets the first.
+#[test]
+fn of_two_returns_that_wait_the_earlier_is_told_that_the_server_is_busy() {
+    let service = service();
+    let (_client, ticket) = prepared(&service);
+    let hello = [b"EQO2PC".as_slice(), &3_u16.to_le_bytes(), &[KIND.code()], &ticket].concat();
+    let (parking, runtime) = (service.parking(), common::transcript::runtime());
+    let back = Return { parking: &parking, client: &service.client };
+    let mut waiting: Vec<_> = (0..2)
+        .map(|_| {
+            let config = TransportConfig { timeout: TEST_TIMEOUT, ..TransportConfig::default() };
+            let (server, mut client) = memory_pair(1 << 16, runtime.handle(), config);
+            client.send(hello.clone()).unwrap();
+            let mut greeting = Greeting::recv(server).unwrap();
+            greeting.call_off(back);
+            (greeting, client)
+        })
+        .collect();
+    let config = ServerConfig::default();
+    let (later, earlier) = (waiting.pop().unwrap(), waiting.pop().unwrap());
+    for ((greeting, mut client), verdict) in [(earlier, 4), (later, 3)] {
+        std::thread::scope(|scope| {
+            let accepted = scope
+                .spawn(|| Session::accept_or_resume(greeting, &service.checkpoint, &config, back).is_ok());
+            assert_eq!(client.recv(WELCOME_BYTES).unwrap()[8], verdict);
+            drop(client);
+            assert!(!accepted.join().unwrap());
+        });
     }
 }
 

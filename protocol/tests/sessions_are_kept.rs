@@ -8,21 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::breaking::{Break, Direction, Service};
-use eqo_checkpoints::Checkpoint;
+use common::returning::{client_config, small};
 use eqo_checkpoints::cost::Kept;
-use eqo_checkpoints::testing::{Block, Spec, random_checkpoint, random_image};
+use eqo_checkpoints::testing::random_image;
 use eqo_protocol::Error;
-use eqo_protocol::ot::OtKind;
 use eqo_protocol::session::ParkingConfig;
-use eqo_protocol::session::client::{ClientConfig, Resumed, connect};
-
-fn small(seed: u64) -> Checkpoint {
-    random_checkpoint(seed, &Spec::new([1, 4, 4], 3, vec![Block::Identity]))
-}
-
-fn client_config() -> ClientConfig {
-    ClientConfig { ot: OtKind::SoftSpoken4, ..ClientConfig::default() }
-}
+use eqo_protocol::session::client::{Resumed, connect};
 
 /// What becomes of a prepared client's session whose connection breaks, when `meanwhile` happened.
 fn comes_back_after(service: &mut Service, meanwhile: impl FnOnce(&mut Service)) -> Result<Resumed, Error> {

@@ -68,9 +68,15 @@ fn sighup_swaps_the_checkpoint_for_new_sessions_and_a_corrupt_one_changes_nothin
     let hash = |file: &Path| Checkpoint::read(file).unwrap().graph().graph_hash();
     let server = Server::start(&served, &["--metrics", "0", "--concurrent", "4"]);
     let mut early = client(&server).unwrap();
+    let mut broken = client(&server).unwrap();
+    broken.prepare(1).unwrap();
+    drop(broken);
+    until(&server, "eqo_sessions_parked", 1.0);
     replace(&fs::read(&other).unwrap());
     server.signal("HUP");
     until(&server, "eqo_reloads_total{result=\"ok\"}", 1.0);
+    // What the old network left, which a session still runs, is of use to nobody.
+    assert_eq!(sample(&server, "eqo_sessions_parked"), 0.0);
     let mut late = client(&server).unwrap();
     assert_eq!(
         (early.graph().graph_hash(), late.graph().graph_hash()),

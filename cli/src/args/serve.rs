@@ -60,7 +60,7 @@ pub(crate) struct AdmissionArgs {
     /// Longest wait for a session, seconds.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(crate) queue_wait: Duration,
-    /// Memory for all sessions and the queue, MB; half of the machine's if absent. Sessions are offered smaller batches where larger
+    /// Memory for all sessions, the queue and the door, MB; half of the machine's if absent. Sessions are offered smaller batches where larger
     /// ones wouldn't fit.
     #[arg(long, value_name = "MB")]
     pub(crate) memory: Option<u64>,

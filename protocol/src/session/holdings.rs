@@ -58,8 +58,9 @@ pub(super) fn offer(channel: &mut Channel, stock: &mut ClientStock) -> Result<Ke
 /// # Errors
 /// [`Error::PeerLength`] and [`Error::PeerData`] for holdings that no client of this session has; those of the channel.
 pub(super) fn accept(channel: &mut Channel, stock: &mut ServerStock, most: usize) -> Result<Kept, Error> {
-    // Of the client's inferences the server misses at most one that the break overtook.
-    let message = channel.recv_bounded(holdings_bytes(most.max(stock.serials().len() + 1)))?;
+    // Of the client's inferences the server misses at most one that the break overtook, and those that it dropped in a return of which
+    // the client didn't hear.
+    let message = channel.recv_bounded(holdings_bytes(most.max(stock.most_ready() + 1)))?;
     let holdings = Holdings::read(&message)?;
     let ahead = holdings.next_serial.checked_sub(stock.next_serial());
     if ahead.is_none_or(|ahead| ahead > MOST_AHEAD) {

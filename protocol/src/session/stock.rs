@@ -17,6 +17,8 @@ pub(super) struct Stock<M, P> {
     interrupted: Option<Begun<P>>,
     /// Of the next preparation that is begun. A number is never given twice.
     next_serial: u64,
+    /// How many inferences were prepared at once.
+    most_ready: usize,
 }
 
 struct Ready<M> {
@@ -34,7 +36,7 @@ pub(super) struct Begun<P> {
 
 impl<M, P> Stock<M, P> {
     pub(super) fn new() -> Self {
-        Self { ready: VecDeque::new(), interrupted: None, next_serial: 0 }
+        Self { ready: VecDeque::new(), interrupted: None, next_serial: 0, most_ready: 0 }
     }
 
     /// A preparation for this batch size: the one that was interrupted, or a new one, in whose favour another size is dropped.
@@ -54,6 +56,12 @@ impl<M, P> Stock<M, P> {
 
     pub(super) fn put(&mut self, (serial, batch): (u64, usize), material: M) {
         self.ready.push_back(Ready { serial, batch, material });
+        self.most_ready = self.most_ready.max(self.ready.len());
+    }
+
+    /// The most inferences that were ever prepared at once.
+    pub(super) fn most_ready(&self) -> usize {
+        self.most_ready
     }
 
     /// The oldest one for this batch size; it is gone from the stock.

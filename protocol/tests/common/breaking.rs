@@ -69,6 +69,8 @@ pub(crate) struct Service {
     parking: Mutex<Arc<Parking>>,
     /// Who connects.
     pub(crate) client: Vec<u8>,
+    /// What it is offered.
+    pub(crate) config: ServerConfig,
     state: Mutex<watch::Sender<State>>,
     lines: Mutex<Vec<Carried>>,
     sessions: Mutex<Vec<JoinHandle<Result<(), Error>>>>,
@@ -81,6 +83,7 @@ impl Service {
             checkpoint: Arc::new(checkpoint),
             parking: Mutex::new(Arc::new(Parking::new(parking))),
             client: b"a certificate".to_vec(),
+            config: ServerConfig::default(),
             state: Mutex::new(watch::Sender::new(State::Works)),
             lines: Mutex::default(),
             sessions: Mutex::default(),
@@ -125,15 +128,11 @@ impl Service {
 
     fn serve(&self, channel: Channel) {
         let (checkpoint, parking) = (Arc::clone(&self.checkpoint), self.parking());
-        let client = self.client.clone();
+        let (client, config) = (self.client.clone(), self.config.clone());
         let session = move || -> Result<(), Error> {
             let back = Return { parking: &parking, client: &client };
-            let mut session = Session::accept_or_resume(
-                Greeting::recv(channel)?,
-                &checkpoint,
-                &ServerConfig::default(),
-                back,
-            )?;
+            let mut session =
+                Session::accept_or_resume(Greeting::recv(channel)?, &checkpoint, &config, back)?;
             while session.serve()? {}
             Ok(())
         };

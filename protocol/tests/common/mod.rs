@@ -4,6 +4,7 @@
 
 pub(crate) mod baseline;
 pub(crate) mod breaking;
+pub(crate) mod returning;
 pub(crate) mod session;
 pub(crate) mod statistic;
 pub(crate) mod transcript;

@@ -59,7 +59,7 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
         reserved: crowd.reserved,
         stock_images: stock.images,
         stock_bytes: stock.bytes,
-        parked: shared.models.current().parking.waiting(),
+        parked: shared.models.waiting(),
     };
     match shared.metrics.scrape(&moment) {
         Ok(scraped) => {

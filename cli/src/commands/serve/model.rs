@@ -96,25 +96,38 @@ impl Models {
     pub(super) fn reload(&self, memory: u64) -> Result<Arc<Model>, Failure> {
         let model = Arc::new(Model::read(&self.path, self.wishes)?);
         check_memory(&model, memory)?;
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        let old = std::mem::replace(&mut *current, Arc::clone(&model));
-        drop(current);
+        let old = self.current();
+        {
+            let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+            earlier.retain(|model| model.strong_count() > 0);
+            earlier.push(Arc::downgrade(&old));
+        }
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&model);
         // Who comes back will find the new one, and can't go on with what the old one left.
         old.parking.close();
-        let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
-        earlier.retain(|model| model.strong_count() > 0);
-        earlier.push(Arc::downgrade(&old));
         Ok(model)
     }
 
     /// Closes the connection that still uses the session of a client that came back, whichever model it runs.
     pub(super) fn call_off(&self, greeting: &mut Greeting, client: &ClientId) {
-        // A model that is replaced meanwhile is asked twice rather than never.
-        let current = self.current();
-        let earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for model in earlier.iter().filter_map(Weak::upgrade).chain([current]) {
+        for model in self.all() {
             greeting.call_off(Return { parking: &model.parking, client: client.proof() });
         }
+    }
+
+    /// Broken sessions that wait for their clients, and their prepared images.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let waiting = self.all().into_iter().map(|model| model.parking.waiting());
+        waiting.fold((0, 0), |sum, of_model| (sum.0 + of_model.0, sum.1 + of_model.1))
+    }
+
+    /// The model of new sessions last; before it those that others still run.
+    fn all(&self) -> Vec<Arc<Model>> {
+        // A model that is replaced meanwhile is there twice rather than not at all.
+        let current = self.current();
+        let earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        let earlier = earlier.iter().filter_map(Weak::upgrade).filter(|model| !Arc::ptr_eq(model, &current));
+        earlier.chain([Arc::clone(&current)]).collect()
     }
 }
 
@@ -128,7 +141,7 @@ pub(super) fn check_memory(model: &Model, memory: u64) -> Result<(), Failure> {
     Err(Failure::new(
         crate::exit::Kind::Usage,
         format!(
-            "--memory: expected room for a session of one image, about {least} MB beside the queue's and what broken sessions keep, found {memory} MB; give more, \
+            "--memory: expected room for a session of one image, about {least} MB beside what queue, door and broken sessions take, found {memory} MB; give more, \
              or take a smaller network, --queue or --stock"
         ),
     ))
