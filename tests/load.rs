@@ -103,10 +103,10 @@ impl Stage {
     fn play(&self, turn: usize) -> Result<u32, Error> {
         match conduct(turn) {
             Honest => self.ask(turn, None),
-            Broken => self.ask(turn, Some(Duration::from_millis(40 + turn as u64 * 37 % 240))),
+            Broken => self.ask(turn, Some(Duration::from_millis(turn as u64 * 37 % 61))),
             Leaves => {
                 let channel = self.dial(&self.ours)?;
-                closes_after(&channel, Duration::from_millis(turn as u64 % 300));
+                closes_after(&channel, Duration::from_millis(turn as u64 * 37 % 41));
                 let mut client = connect(channel, &config())?;
                 client.infer(&[&self.images[0]]).map(|_| 0)
             }
