@@ -67,7 +67,7 @@ pub(crate) struct AdmissionArgs {
     /// Memory for prepared inferences of all sessions, MB, of which a session gets an equal share; half of --memory if absent.
     #[arg(long, value_name = "MB")]
     pub(crate) stock: Option<u64>,
-    /// Longest session, seconds; no limit if absent.
+    /// Longest session on one connection, seconds; no limit if absent.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) deadline: Option<Duration>,
     /// How long running sessions may go on after SIGTERM or Ctrl-C, seconds.

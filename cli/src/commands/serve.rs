@@ -12,7 +12,7 @@ use crate::args::ServeArgs;
 use crate::exit::{Failure, Kind};
 use crate::{interrupt, party, progress, security};
 use admission::Limits;
-use budget::{Budget, Crowd};
+use budget::{Budget, Guests};
 use door::Door;
 use live::Live;
 use metrics::Metrics;
@@ -108,9 +108,9 @@ impl Shared {
         let admitted = &args.admission;
         let sessions = args.sessions.unwrap_or(usize::MAX);
         let concurrent = admitted.concurrent.min(sessions);
-        let crowd =
-            Crowd { sessions: concurrent, queue: admitted.queue, knocking: KNOCKING, returns: sessions > 1 };
-        let budget = Budget::new(admitted.memory, admitted.stock, crowd);
+        let guests =
+            Guests { sessions: concurrent, queue: admitted.queue, knocking: KNOCKING, returns: sessions > 1 };
+        let budget = Budget::new(admitted.memory, admitted.stock, guests);
         let wishes = Wishes { max_batch: args.max_batch, stock: budget.share, parked: budget.parked };
         let models = Arc::new(Models::read(&args.checkpoint, wishes)?);
         check_memory(&models.current(), budget.memory)?;

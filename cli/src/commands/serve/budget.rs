@@ -13,7 +13,7 @@ const KNOCKING_BYTES: u64 = 1 << 20;
 
 /// Whom there must be room for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Crowd {
+pub(super) struct Guests {
     /// Sessions at the same time.
     pub(super) sessions: usize,
     /// Clients that wait.
@@ -40,14 +40,14 @@ pub(super) struct Budget {
 impl Budget {
     /// From megabytes that were asked for. By itself the server takes half of what the machine has, and half of that for the stock,
     /// of which every session and the broken ones together have equal shares.
-    pub(super) fn new(memory: Option<u64>, stock: Option<u64>, crowd: Crowd) -> Self {
+    pub(super) fn new(memory: Option<u64>, stock: Option<u64>, guests: Guests) -> Self {
         let given = |megabytes: u64| megabytes.saturating_mul(1_000_000);
         let whole = memory.map_or_else(|| memory::of_machine().unwrap_or(UNKNOWN) / 2, given);
-        let others = WAITING_BYTES * crowd.queue as u64 + KNOCKING_BYTES * crowd.knocking as u64;
+        let others = WAITING_BYTES * guests.queue as u64 + KNOCKING_BYTES * guests.knocking as u64;
         let rest = whole.saturating_sub(others);
         let stock = stock.map_or(rest / 2, given).min(rest);
-        let share = stock / (crowd.sessions as u64 + u64::from(crowd.returns));
-        let parked = if crowd.returns { share } else { 0 };
+        let share = stock / (guests.sessions as u64 + u64::from(guests.returns));
+        let parked = if guests.returns { share } else { 0 };
         Self { memory: rest - parked, stock: stock - parked, share, parked }
     }
 }
@@ -56,19 +56,19 @@ impl Budget {
 mod tests {
     use super::*;
 
-    const ALONE: Crowd = Crowd { sessions: 1, queue: 0, knocking: 0, returns: false };
+    const ALONE: Guests = Guests { sessions: 1, queue: 0, knocking: 0, returns: false };
 
     #[test]
     fn queue_door_and_broken_sessions_come_off_the_memory_and_the_stock_fits_in_it() {
-        let crowd = Crowd { sessions: 2, queue: 10, knocking: 64, returns: true };
-        let budget = Budget::new(Some(1000), None, crowd);
+        let guests = Guests { sessions: 2, queue: 10, knocking: 64, returns: true };
+        let budget = Budget::new(Some(1000), None, guests);
         let rest = 1_000_000_000 - 10 * WAITING_BYTES - 64 * KNOCKING_BYTES;
         assert_eq!((budget.share, budget.parked), (rest / 6, rest / 6));
         assert_eq!((budget.stock, budget.memory), (rest / 2 - rest / 6, rest - rest / 6));
         let alone = |memory, stock| Budget::new(memory, stock, ALONE);
         assert_eq!(alone(Some(1000), Some(7)).stock, 7_000_000);
         assert_eq!(alone(Some(5), Some(7)).stock, 5_000_000);
-        assert_eq!(Budget::new(Some(5), None, Crowd { queue: 1, ..ALONE }).memory, 0);
+        assert_eq!(Budget::new(Some(5), None, Guests { queue: 1, ..ALONE }).memory, 0);
         assert!(alone(None, None).memory > 0);
     }
 }
