@@ -26,15 +26,15 @@ pub fn tiny_checkpoint() -> PathBuf {
     root().join("checkpoints/fixtures/tiny.safetensors")
 }
 
-/// Fills `folder` with `count` seeded random PNGs that fit `checkpoint`, dealt to one sub-folder a class.
-pub fn image_folder(folder: &Path, checkpoint: &Path, count: usize) {
+/// Fills `folder` with `count` seeded random PNGs that fit `checkpoint`, dealt to one sub-folder a class; their paths.
+pub fn image_folder(folder: &Path, checkpoint: &Path, count: usize) -> Vec<PathBuf> {
     let checkpoint = Checkpoint::read(checkpoint).expect("the fixture is valid");
     let [channels, height, width] = checkpoint.graph().shape(0);
     assert_eq!(channels, 3, "image files are RGB");
     let classes = &checkpoint.graph().graph().classes;
     classes.iter().for_each(|class| fs::create_dir_all(folder.join(class)).expect("the folder is writable"));
     let mut state = 1_u32;
-    for index in 0..count {
+    let image = |index: usize| {
         let mut pixel = || {
             // Knuth's MMIX-style congruential generator: any pixels do.
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -43,8 +43,10 @@ pub fn image_folder(folder: &Path, checkpoint: &Path, count: usize) {
         let pixels = (0..channels * height * width).map(|_| pixel()).collect();
         let image = Image::new(height, width, pixels).expect("the length fits");
         let path = folder.join(&classes[index % classes.len()]).join(format!("{index:03}.png"));
-        save_png(path, &image).expect("the folder is writable");
-    }
+        save_png(&path, &image).expect("the folder is writable");
+        path
+    };
+    (0..count).map(image).collect()
 }
 
 /// A file of `../shared`, or `None` and a printed reason where this checkout has none.

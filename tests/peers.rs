@@ -90,9 +90,7 @@ fn infer(address: &str, options: &[&str]) -> Ran {
 
 fn one_image() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
-    image_folder(folder.path(), &tiny_checkpoint(), 1);
-    let class = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
-    let image = class.map(|class| class.join("000.png")).find(|path| path.exists()).unwrap();
+    let image = image_folder(folder.path(), &tiny_checkpoint(), 1).remove(0);
     (folder, image)
 }
 

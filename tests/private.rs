@@ -101,7 +101,7 @@ fn inspect_lists_every_node_and_foretells_the_private_run() {
 #[test]
 fn infer_prints_the_integer_engines_logits_one_object_a_line() {
     let folder = tempfile::tempdir().unwrap();
-    let files = images(folder.path(), 3);
+    let files = image_folder(folder.path(), &tiny_checkpoint(), 3);
     let server = Server::start(&tiny_checkpoint(), &["--sessions", "2"]);
     for batch in ["1", "2"] {
         let arguments =
@@ -124,7 +124,7 @@ fn infer_prints_the_integer_engines_logits_one_object_a_line() {
 #[test]
 fn two_clients_are_served_at_the_same_time() {
     let folder = tempfile::tempdir().unwrap();
-    let files = images(folder.path(), 2);
+    let files = image_folder(folder.path(), &tiny_checkpoint(), 2);
     let server = Server::start(&tiny_checkpoint(), &[]);
     let ask = |file: &PathBuf| {
         json_of([
@@ -148,7 +148,7 @@ fn two_clients_are_served_at_the_same_time() {
 #[test]
 fn the_expected_graph_is_accepted() {
     let folder = tempfile::tempdir().unwrap();
-    let file = images(folder.path(), 1).remove(0);
+    let file = image_folder(folder.path(), &tiny_checkpoint(), 1).remove(0);
     let tiny = tiny_checkpoint();
     let inspected = json_of(["inspect".as_ref(), tiny.as_os_str(), "--json".as_ref()]);
     let server = Server::start(&tiny, &[]);
@@ -178,15 +178,6 @@ fn evaluate(folder: &Path, options: &[&str]) -> Value {
     let tiny = tiny_checkpoint();
     let arguments = ["eval", tiny.to_str().unwrap(), "--data", folder.to_str().unwrap(), "--json"];
     json_of(arguments.iter().chain(options))
-}
-
-/// `count` image files.
-fn images(folder: &Path, count: usize) -> Vec<PathBuf> {
-    image_folder(folder, &tiny_checkpoint(), count);
-    let classes = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let files =
-        classes.flat_map(|class| std::fs::read_dir(class).unwrap().map(|entry| entry.unwrap().path()));
-    files.collect()
 }
 
 fn plain_logits(file: &Path) -> Vec<i64> {

@@ -18,13 +18,7 @@ use tempfile::TempDir;
 /// Three images.
 fn images() -> (TempDir, Vec<PathBuf>) {
     let folder = tempfile::tempdir().unwrap();
-    image_folder(folder.path(), &tiny_checkpoint(), 3);
-    let classes = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
-    let mut images: Vec<PathBuf> = classes
-        .flat_map(|class| std::fs::read_dir(class).unwrap().map(|entry| entry.unwrap().path()))
-        .collect();
-    images.sort();
-    assert_eq!(images.len(), 3);
+    let images = image_folder(folder.path(), &tiny_checkpoint(), 3);
     (folder, images)
 }
 

@@ -12,9 +12,7 @@ fn certificates() -> Certificates {
 /// `eqo infer` of one image with these options.
 fn infer(server: &Server, options: &[String]) -> Ran {
     let folder = tempfile::tempdir().unwrap();
-    image_folder(folder.path(), &tiny_checkpoint(), 1);
-    let classes = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
-    let image = classes.map(|class| class.join("000.png")).find(|path| path.exists()).unwrap();
+    let image = image_folder(folder.path(), &tiny_checkpoint(), 1).remove(0);
     let arguments = ["infer", "--json", "--timeout", "10", "--server", &server.address].map(String::from);
     let image = [image.display().to_string()];
     run_eqo(arguments.iter().chain(options).chain(&image))

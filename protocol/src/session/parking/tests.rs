@@ -1,6 +1,7 @@
 use std::thread;
 
 use eqo_checkpoints::testing::{Spec, random_checkpoint};
+use tokio::runtime::{Builder, Runtime};
 
 use super::*;
 use crate::layers::Server;
@@ -9,8 +10,17 @@ use crate::transport::{TransportConfig, memory_pair};
 
 const TICKET: Ticket = [7; TICKET_BYTES];
 
+/// The client `it` with its ticket.
+fn it() -> (&'static Ticket, &'static [u8]) {
+    (&TICKET, b"it")
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
 /// Of a connection that nobody serves.
-fn closer(runtime: &tokio::runtime::Runtime) -> Closer {
+fn closer(runtime: &Runtime) -> Closer {
     let config = TransportConfig { timeout: Duration::from_millis(1), ..TransportConfig::default() };
     memory_pair(64, runtime.handle(), config).0.closer()
 }
@@ -26,7 +36,7 @@ fn stock(batch: usize) -> ServerStock {
 
 #[test]
 fn of_two_that_wait_for_a_session_the_later_gets_it() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = runtime();
     let [old, first, second] = [closer(&runtime), closer(&runtime), closer(&runtime)];
     let parking = Parking::new(ParkingConfig::default());
     let stay = parking.stay(&TICKET, b"it", old.clone());
@@ -49,14 +59,9 @@ fn of_two_that_wait_for_a_session_the_later_gets_it() {
     assert!(matches!(parking.claim(it(), None, old), Claim::Unknown));
 }
 
-/// The client `it` with its ticket.
-fn it() -> (&'static Ticket, &'static [u8]) {
-    (&TICKET, b"it")
-}
-
 #[test]
 fn a_return_closes_the_connection_of_its_own_session_and_no_other() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = runtime();
     let old = closer(&runtime);
     let parking = Parking::new(ParkingConfig::default());
     let _stay = parking.stay(&TICKET, b"it", old.clone());
@@ -68,7 +73,7 @@ fn a_return_closes_the_connection_of_its_own_session_and_no_other() {
 
 #[test]
 fn of_two_that_wait_for_a_place_the_later_gets_the_session_whoever_has_the_place_first() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = runtime();
     let closer = closer(&runtime);
     let parking = Parking::new(ParkingConfig::default());
     parking.stay(&TICKET, b"it", closer.clone()).leave(stock(2));
@@ -79,7 +84,7 @@ fn of_two_that_wait_for_a_place_the_later_gets_the_session_whoever_has_the_place
 
 #[test]
 fn a_closed_one_forgets_and_keeps_nothing_but_still_knows_who_is_served() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = runtime();
     let closer = closer(&runtime);
     let parking = Parking::new(ParkingConfig::default());
     parking.stay(&[1; TICKET_BYTES], b"it", closer.clone()).leave(stock(2));
@@ -93,7 +98,7 @@ fn a_closed_one_forgets_and_keeps_nothing_but_still_knows_who_is_served() {
 
 #[test]
 fn a_session_larger_than_the_whole_room_is_forgotten_and_no_other_for_it() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = runtime();
     let closer = closer(&runtime);
     let parking = Parking::new(ParkingConfig { images: 8, ..ParkingConfig::default() });
     for (ticket, batch) in [(1, 5), (2, 9)] {
